@@ -64,8 +64,8 @@ func ChooseKey(c Clues, taken func(key string) bool) string {
 	if validSerial(c.Serial) {
 		candidates = append(candidates, "sn:"+strings.ToLower(strings.TrimSpace(c.Vendor))+"|"+strings.TrimSpace(c.Serial))
 	}
-	if mac, ok := lowestMAC(c.MACs); ok {
-		candidates = append(candidates, "mac:"+mac)
+	if macs := hardwareMACs(c.MACs); len(macs) > 0 {
+		candidates = append(candidates, "mac:"+macs[0])
 	}
 	for _, key := range candidates {
 		if !taken(key) {
@@ -108,18 +108,115 @@ func validSerial(s string) bool {
 
 var macPattern = regexp.MustCompile(`^[0-9a-f]{2}(:[0-9a-f]{2}){5}$`)
 
-// lowestMAC skips addresses that were assigned locally or to a group: they do not come
-// from a manufacturer.
-func lowestMAC(macs []string) (string, bool) {
-	lowest := ""
+// hardwareMACs returns the addresses that come from a manufacturer, in lower case and
+// ascending order: not those that were assigned locally or to a group.
+func hardwareMACs(macs []string) []string {
+	var list []string
 	for _, m := range macs {
 		m = strings.ToLower(strings.ReplaceAll(strings.TrimSpace(m), "-", ":"))
-		if !macPattern.MatchString(m) || m == "00:00:00:00:00:00" || strings.ContainsRune("12367abef", rune(m[1])) {
-			continue
-		}
-		if lowest == "" || m < lowest {
-			lowest = m
+		if macPattern.MatchString(m) && m != "00:00:00:00:00:00" && strings.ContainsRune("048c", rune(m[1])) {
+			list = append(list, m)
 		}
 	}
-	return lowest, lowest != ""
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// Identity is what the agent remembers of a machine: the key it was given when it was
+// first seen, and the clues it showed last.
+type Identity struct {
+	Key        string   `json:"key"`
+	MACs       []string `json:"macs,omitempty"`
+	Serial     string   `json:"serial,omitempty"`
+	SystemUUID string   `json:"systemUUID,omitempty"`
+}
+
+// Next is the identity of the machine that now shows these clues under the node name
+// of i. The key stays, whatever becomes known later, unless the clues contradict the
+// old ones: then another machine bears the name, and it gets a key of its own.
+func (i Identity) Next(c Clues, taken func(key string) bool) Identity {
+	next := Identity{Key: i.Key, MACs: hardwareMACs(c.MACs), Serial: strings.TrimSpace(c.Serial)}
+	next.SystemUUID, _ = validSystemUUID(c.SystemUUID)
+	if !validSerial(next.Serial) {
+		next.Serial = ""
+	}
+	if i.Key == "" || i.contradicts(next) {
+		next.Key = ChooseKey(c, taken)
+		return next
+	}
+	// A source that is silent today does not take back what it said.
+	if next.SystemUUID == "" {
+		next.SystemUUID = i.SystemUUID
+	}
+	if next.Serial == "" {
+		next.Serial = i.Serial
+	}
+	if len(next.MACs) == 0 {
+		next.MACs = i.MACs
+	}
+	return next
+}
+
+// contradicts tells whether two sets of clues cannot come from the same machine. The
+// first kind of clue that both have decides: a board keeps its UUID when every adapter
+// is replaced.
+func (i Identity) contradicts(now Identity) bool {
+	switch {
+	case i.SystemUUID != "" && now.SystemUUID != "":
+		return i.SystemUUID != now.SystemUUID
+	case i.Serial != "" && now.Serial != "":
+		return i.Serial != now.Serial
+	case len(i.MACs) > 0 && len(now.MACs) > 0:
+		return !slices.ContainsFunc(i.MACs, func(m string) bool { return slices.Contains(now.MACs, m) })
+	default:
+		return false
+	}
+}
+
+// SameMachine tells whether two sets of clues come from one machine, as far as one can
+// tell: they share at least one clue and differ in none. Cloned system UUIDs exist, so
+// a shared UUID does not outweigh different adapters.
+func (i Identity) SameMachine(other Identity) bool {
+	shared := false
+	for _, pair := range [][2][]string{{{i.SystemUUID}, {other.SystemUUID}}, {{i.Serial}, {other.Serial}}, {i.MACs, other.MACs}} {
+		a, b := known(pair[0]), known(pair[1])
+		if len(a) == 0 || len(b) == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) }) {
+			return false
+		}
+		shared = true
+	}
+	return shared
+}
+
+func known(values []string) []string {
+	return slices.DeleteFunc(slices.Clone(values), func(s string) bool { return s == "" })
+}
+
+// CluesOf collects what identifies a machine from what was merged of it. The system
+// UUID of a machine without SMBIOS repeats its machine-id and names the installation,
+// not the machine: it is no clue.
+func CluesOf(clusterID string, m Machine) Clues {
+	c := Clues{
+		ClusterID: clusterID, NodeName: m.Name,
+		SystemUUID: m.Server.SystemUUID, Vendor: m.Server.Vendor, Serial: m.Server.Serial,
+	}
+	if strings.ReplaceAll(c.SystemUUID, "-", "") == strings.ReplaceAll(m.Server.MachineID, "-", "") {
+		c.SystemUUID = ""
+	}
+	for _, e := range m.Elements {
+		if e.Class == Port && e.Port != nil && e.Port.MAC != "" {
+			c.MACs = append(c.MACs, e.Port.MAC)
+		}
+	}
+	return c
+}
+
+// Conclusive tells whether a machine can be named by its hardware, rather than by its
+// place in a cluster.
+func (c Clues) Conclusive() bool {
+	_, hasUUID := validSystemUUID(c.SystemUUID)
+	return hasUUID || validSerial(c.Serial) || len(hardwareMACs(c.MACs)) > 0
 }
