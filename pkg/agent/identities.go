@@ -100,14 +100,18 @@ func (ids identities) assign(cluster string, machines []hardware.Machine) identi
 	if next == nil {
 		next = identities{}
 	}
-	owner := map[string]string{} // key → name of the node that has it in this report
-	taken := func(key string) bool { return owner[key] != "" }
+	owner := ids.owners(machines)
 	for _, m := range byClaim(ids, machines) {
 		clues := hardware.CluesOf(cluster, *m)
 		previous, isKnown := ids[m.Name]
 		if !isKnown {
-			previous = ids.moved(clues, owner, machines)
+			var left string
+			left, previous = ids.moved(clues, machines)
+			if owner[previous.Key] == left {
+				delete(owner, previous.Key)
+			}
 		}
+		taken := func(key string) bool { return owner[key] != "" && owner[key] != m.Name }
 		id := previous.Next(clues, taken)
 		if taken(id.Key) {
 			id = hardware.Identity{}.Next(clues, taken)
@@ -122,6 +126,17 @@ func (ids identities) assign(cluster string, machines []hardware.Machine) identi
 		maps.DeleteFunc(next, func(name string, _ hardware.Identity) bool { return !present(name) })
 	}
 	return next
+}
+
+// owners tells which of the nodes that are there has which key so far.
+func (ids identities) owners(machines []hardware.Machine) map[string]string {
+	owner := make(map[string]string, len(machines))
+	for _, m := range machines {
+		if id, isKnown := ids[m.Name]; isKnown {
+			owner[id.Key] = m.Name
+		}
+	}
+	return owner
 }
 
 // byClaim orders machines by how good their claim to an identity is, best first.
@@ -147,20 +162,20 @@ func byClaim(ids identities, machines []hardware.Machine) []*hardware.Machine {
 	return ordered
 }
 
-// moved finds the identity of a machine that had another name: one whose node is gone
-// or does not work any more.
-func (ids identities) moved(c hardware.Clues, owner map[string]string, machines []hardware.Machine) hardware.Identity {
+// moved finds the identity of a machine that had another name, one whose Node is gone
+// or does not work any more, and that name.
+func (ids identities) moved(c hardware.Clues, machines []hardware.Machine) (string, hardware.Identity) {
 	newcomer := hardware.Identity{}.Next(c, func(string) bool { return false })
 	for _, name := range slices.Sorted(maps.Keys(ids)) {
 		at := slices.IndexFunc(machines, func(m hardware.Machine) bool { return m.Name == name })
 		if at >= 0 && isReady(machines[at]) {
 			continue
 		}
-		if ids[name].SameMachine(newcomer) && owner[ids[name].Key] == "" {
-			return ids[name]
+		if ids[name].SameMachine(newcomer) {
+			return name, ids[name]
 		}
 	}
-	return hardware.Identity{}
+	return "", hardware.Identity{}
 }
 
 func isReady(m hardware.Machine) bool {

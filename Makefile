@@ -1,0 +1,100 @@
+# o2ims: `make demo` shows it at work, `make test` proves it. Both install or build what
+# they lack and keep it for the next time.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# One set of build flags for everything, so that the Go build cache is shared.
+export CGO_ENABLED := 0
+GOFLAGS_ALL := -trimpath
+LDFLAGS := -s -w -X main.version=$(VERSION)
+CLUSTERS ?= 2
+FUZZTIME ?= 10s
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z_-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use
+
+.PHONY: demo
+demo: build ## A hub, two spokes, agents and the API on this machine, until Ctrl-C
+	@bin/demo run --clusters $(CLUSTERS)
+
+.PHONY: demo-up
+demo-up: build ## The same in the background
+	@bin/demo up --clusters $(CLUSTERS)
+
+.PHONY: demo-down
+demo-down: build ## Stop what demo-up started
+	@bin/demo down
+
+.PHONY: deploy
+deploy: build ## Install the chart on the cluster of KUBECONFIG (VALUES=file.yaml, IMAGE=repository:tag)
+	@bin/demo deploy $(if $(VALUES),--values $(VALUES)) $(if $(IMAGE),--image $(IMAGE))
+
+.PHONY: undeploy
+undeploy: build ## Remove what deploy installed
+	@bin/demo undeploy
+
+##@ Build
+
+.PHONY: build
+build: ## Build bin/o2ims and the developer tools
+	@mkdir -p bin
+	@echo "building o2ims $(VERSION) (about 3 min with an empty build cache)"
+	@go build $(GOFLAGS_ALL) -ldflags "$(LDFLAGS)" -o bin/o2ims ./cmd/o2ims
+	@go build $(GOFLAGS_ALL) -o bin/demo ./hack/demo
+
+.PHONY: image
+image: build ## Build the container image from the binary just built (buildah, no network)
+	@hack/image.sh $(VERSION)
+
+##@ Test
+
+.PHONY: test
+test: test-unit test-integration ## Every test: units, then the real hub with real spokes
+
+.PHONY: test-unit
+test-unit: ## Tests that need nothing but Go
+	go test $(GOFLAGS_ALL) -short ./cmd/... ./pkg/... ./manifests/... ./charts/... ./test/...
+
+.PHONY: test-integration
+test-integration: build ## Tests on a real hub with real spokes, in one environment
+	go test $(GOFLAGS_ALL) -count=1 -p 1 -timeout 30m ./test/...
+
+.PHONY: test-race
+test-race: ## Unit tests under the race detector
+	CGO_ENABLED=1 go test -race -short ./pkg/...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser for FUZZTIME each
+	@hack/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Benchmarks, with allocations
+	go test $(GOFLAGS_ALL) -run '^$$' -bench . -benchmem ./pkg/... ./test/bench/...
+
+##@ Check
+
+.PHONY: lint
+lint: ## gofmt and golangci-lint
+	@hack/lint.sh
+
+.PHONY: verify
+verify: ## Fail when a generated or tidied file is out of date
+	@hack/verify.sh
+
+.PHONY: vulncheck
+vulncheck: ## Known vulnerabilities, where the database can be reached
+	@hack/vulncheck.sh
+
+.PHONY: ci
+ci: ## What CI runs
+	@.ci/run
+
+.PHONY: clean
+clean: ## Remove what was built here (the cache of test binaries stays)
+	rm -rf bin dist .demo

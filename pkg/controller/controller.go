@@ -1,0 +1,156 @@
+// Package controller holds the reconcilers of the hub: what OCM knows of managed clusters
+// and what their agents report becomes the inventory.
+//
+// Every replica of the manager runs them and keeps a read model of its own; nothing here
+// waits for a leader but the writer of the hub's answers (InventoryIngested).
+//
+// A report is read whole, so it does not matter which events were missed. A report that
+// cannot be used changes nothing but the reporting state of its own cluster: the last good
+// one stands, and the other clusters never notice.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/o2ims/o2ims/pkg/fault"
+	"github.com/o2ims/o2ims/pkg/inventory"
+	"github.com/o2ims/o2ims/pkg/report"
+)
+
+// Inventory is the read model that the reconcilers feed. Implementations are safe for
+// concurrent use.
+type Inventory interface {
+	// SetCluster creates or replaces what is known of a ManagedCluster.
+	SetCluster(f inventory.ClusterFacts)
+
+	// RemoveCluster removes a detached cluster and all that came from it.
+	RemoveCluster(name string)
+
+	// SetReport replaces the machines of a cluster, all at once.
+	SetReport(cluster string, inv report.Inventory, head report.Head)
+
+	// SetReporting tells how well the reports of a cluster reach us.
+	SetReporting(cluster string, r inventory.Reporting)
+
+	// RemoveReport removes the machines of a cluster that stays.
+	RemoveReport(cluster string)
+}
+
+// Options are the settings of the reconcilers.
+type Options struct {
+	// RemovalGrace is how long the machines of a cluster stay when its add-on has been
+	// disabled.
+	RemovalGrace time.Duration
+
+	// ReportWorkers is how many reports are read at the same time.
+	ReportWorkers int
+}
+
+// AddFlags registers the settings with their defaults.
+func (o *Options) AddFlags(flags *pflag.FlagSet) {
+	flags.DurationVar(&o.RemovalGrace, "removal-grace", 24*time.Hour, "how long the resources of a managed cluster stay after its add-on was disabled")
+	flags.IntVar(&o.ReportWorkers, "report-workers", 4, "how many reports are read at the same time")
+}
+
+// Validate reports every bad setting.
+func (o *Options) Validate() error {
+	var faults []error
+	if o.RemovalGrace < 0 {
+		faults = append(faults, fmt.Errorf("--removal-grace %s is negative: %w", o.RemovalGrace, fault.Invalid))
+	}
+	if o.ReportWorkers < 1 || o.ReportWorkers > 64 {
+		faults = append(faults, fmt.Errorf("--report-workers %d is not between 1 and 64: %w", o.ReportWorkers, fault.Invalid))
+	}
+	return errors.Join(faults...)
+}
+
+// AddToScheme registers the types that the reconcilers read.
+func AddToScheme(scheme *runtime.Scheme) error {
+	return errors.Join(clusterv1.Install(scheme), addonv1beta1.Install(scheme))
+}
+
+// CacheOptions say what the manager's cache keeps for the reconcilers: of all add-ons only
+// ours, and nothing that the hub's apiserver writes for itself. What it returns must not be
+// changed, and never be written back: other controllers' conditions in it may be old.
+func CacheOptions() map[client.Object]cache.ByObject {
+	readOnly := true
+	return map[client.Object]cache.ByObject{
+		&addonv1beta1.ManagedClusterAddOn{}: {
+			Field:                 fields.OneTermEqualSelector("metadata.name", report.AddOnName),
+			Transform:             cache.TransformStripManagedFields(),
+			UnsafeDisableDeepCopy: &readOnly,
+		},
+		&clusterv1.ManagedCluster{}: {
+			Transform:             cache.TransformStripManagedFields(),
+			UnsafeDisableDeepCopy: &readOnly,
+		},
+	}
+}
+
+// Ingest is the running set of reconcilers.
+type Ingest struct{ first *firstPass }
+
+// SetUp adds the reconcilers to the manager. Its cache must have been made with
+// CacheOptions, its scheme with AddToScheme; its client is used to write the hub's answers.
+func SetUp(mgr manager.Manager, inv Inventory, o Options, metrics prometheus.Registerer) (*Ingest, error) {
+	decoder, err := report.NewDecoder()
+	if err != nil {
+		return nil, err
+	}
+	meters, err := newMeters(metrics)
+	if err != nil {
+		return nil, err
+	}
+	first := newFirstPass(mgr.GetCache())
+	answers := newAnswers()
+	clusters := newManagedClusterReconciler(mgr.GetClient(), inv, first.done)
+	reports := newReportReconciler(mgr.GetClient(), inv, decoder, o.RemovalGrace)
+	reports.answers, reports.meters, reports.done = answers, meters, first.done
+	for _, add := range []func(manager.Manager) error{
+		clusters.setUp,
+		func(m manager.Manager) error { return reports.setUp(m, o.ReportWorkers) },
+		func(m manager.Manager) error { return m.Add(first) },
+		func(m manager.Manager) error { return m.Add(newIngestedWriter(mgr.GetClient(), answers)) },
+	} {
+		if err := add(mgr); err != nil {
+			return nil, fmt.Errorf("reconcilers: %w", err)
+		}
+	}
+	return &Ingest{first: first}, nil
+}
+
+// Synced tells whether every managed cluster and every report that the hub had when the
+// manager started has been looked at once.
+func (i *Ingest) Synced() bool { return i.first.isComplete() }
+
+// WaitForFirstIngest waits until Synced, or for the end of ctx, whose error it returns.
+func (i *Ingest) WaitForFirstIngest(ctx context.Context) error {
+	select {
+	case <-i.first.complete:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Ready is a check for /readyz.
+func (i *Ingest) Ready(*http.Request) error {
+	if !i.Synced() {
+		return fmt.Errorf("first ingest of reports: not complete: %w", fault.Unavailable)
+	}
+	return nil
+}

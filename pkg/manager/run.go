@@ -1,0 +1,163 @@
+package manager
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	ctrl "sigs.k8s.io/controller-runtime/pkg/manager"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/o2ims/o2ims/pkg/addon"
+	"github.com/o2ims/o2ims/pkg/auth"
+	"github.com/o2ims/o2ims/pkg/controller"
+	"github.com/o2ims/o2ims/pkg/inventory"
+	"github.com/o2ims/o2ims/pkg/server"
+)
+
+// Run serves the hub until ctx ends. It returns an error when it cannot start, or when
+// it loses the Lease of the leader: what it did as the leader cannot be undone by half,
+// so the process starts anew.
+func Run(ctx context.Context, o Options) error {
+	hub, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
+	if err != nil {
+		return fmt.Errorf("hub: %w", err)
+	}
+	kube, err := kubernetes.NewForConfig(hub)
+	if err != nil {
+		return fmt.Errorf("hub: %w", err)
+	}
+	o.OCloudID, err = oCloudID(ctx, kube, o.OCloudID)
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	// The metrics of controller-runtime and of the Go runtime are in a global registry.
+	if collected, ok := ctrlmetrics.Registry.(prometheus.Collector); ok {
+		registry.MustRegister(collected)
+	}
+	model, err := inventory.New(inventory.Options{
+		OCloudID: o.OCloudID, GlobalCloudID: o.GlobalCloudID, Name: o.Name, Description: o.Description,
+		ServiceURI: cmp.Or(o.Server.ExternalURL, "https://"+o.Server.ServiceName+"."+o.Namespace+".svc"),
+	})
+	if err != nil {
+		return err
+	}
+
+	mgr, err := newManager(hub, o)
+	if err != nil {
+		return err
+	}
+	ingest, err := controller.SetUp(mgr, model, o.Ingest, registry)
+	if err != nil {
+		return err
+	}
+	o.AddOn.RESTConfig, o.AddOn.Registerer = hub, registry
+	addons, err := addon.New(o.AddOn)
+	if err != nil {
+		return err
+	}
+	apis, err := newServer(kube, model, ingest, registry, o)
+	if err != nil {
+		return err
+	}
+	for _, r := range []ctrl.Runnable{addons, everywhere{apis.Run}} {
+		if err := mgr.Add(r); err != nil {
+			return err
+		}
+	}
+	slog.InfoContext(ctx, "manager starts", "oCloudId", o.OCloudID, "hub", hub.Host, "namespace", o.Namespace)
+	return mgr.Start(ctx)
+}
+
+// oCloudID asks the hub for the UID of its oldest namespace, which lives as long as the
+// hub does, unless the administrator gave an id. Without it nothing can be served under
+// the right names, so it is asked for until there is an answer.
+func oCloudID(ctx context.Context, kube kubernetes.Interface, given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	id := ""
+	err := wait.PollUntilContextCancel(ctx, time.Second, true, func(ctx context.Context) (bool, error) {
+		ns, err := kube.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+		if err != nil {
+			slog.WarnContext(ctx, "oCloudId not known yet", "namespace", metav1.NamespaceSystem, "error", err)
+			return false, nil
+		}
+		id = string(ns.UID)
+		return true, nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("oCloudId: namespace %s of the hub: %w", metav1.NamespaceSystem, err)
+	}
+	return id, nil
+}
+
+func newManager(hub *rest.Config, o Options) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(controller.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	mgr, err := ctrl.New(hub, ctrl.Options{
+		Scheme:                        scheme,
+		Logger:                        logr.FromSlogHandler(slog.Default().Handler()),
+		Cache:                         cache.Options{ByObject: controller.CacheOptions()},
+		Metrics:                       metricsserver.Options{BindAddress: "0"}, // ours are on the API port
+		HealthProbeBindAddress:        "0",                                     // and so is health
+		GracefulShutdownTimeout:       ptr.To(15 * time.Second),
+		LeaderElection:                o.LeaderElection,
+		LeaderElectionID:              "o2ims-manager",
+		LeaderElectionNamespace:       o.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &o.LeaseDuration,
+		RenewDeadline:                 ptr.To(o.LeaseDuration * 2 / 3),
+		RetryPeriod:                   ptr.To(o.LeaseDuration / 6),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("hub: %w", err)
+	}
+	return mgr, nil
+}
+
+func newServer(kube kubernetes.Interface, model *inventory.Model, ingest *controller.Ingest, registry *prometheus.Registry, o Options) (*server.Server, error) {
+	clock := auth.SystemClock{}
+	authorizer := auth.NewAuthorizer(kube.AuthorizationV1().SubjectAccessReviews(), clock)
+	tokens := auth.NewTokenReviews(kube.AuthenticationV1().TokenReviews(), o.Auth.Audiences, clock)
+	gate := auth.NewGate(auth.ByIssuer{Default: tokens}, authorizer, registry)
+
+	o.Server.Namespace = o.Namespace
+	parts := server.Parts{
+		Mounts:  []server.Mount{{Prefix: inventory.BasePath, Routes: inventory.NewAPI(model, authorizer).Routes}},
+		Checks:  []server.Check{{Name: "inventory", Ready: func() error { return ingest.Ready(&http.Request{}) }}},
+		Gate:    gate,
+		Metrics: registry,
+	}
+	if o.Server.CertFile == "" {
+		parts.Secrets = kube.CoreV1().Secrets(o.Namespace)
+	}
+	return server.New(o.Server, parts)
+}
+
+// everywhere is a Runnable of every replica, leader or not.
+type everywhere struct{ run func(context.Context) error }
+
+func (e everywhere) Start(ctx context.Context) error { return e.run(ctx) }
+
+// NeedLeaderElection implements controller-runtime's LeaderElectionRunnable.
+func (everywhere) NeedLeaderElection() bool { return false }

@@ -1,0 +1,173 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/o2ims/o2ims/pkg/auth"
+	"github.com/o2ims/o2ims/pkg/fault"
+	"github.com/o2ims/o2ims/pkg/rest"
+)
+
+// Handler is all that the API port serves.
+func (s *Server) Handler() http.Handler {
+	health := s.healthHandler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+			health.ServeHTTP(w, r)
+			return
+		}
+		s.serve(w, r)
+	})
+}
+
+// request is one request on its way through the server.
+type request struct {
+	id       string
+	template string // of the path, such as /…/resourcePools/{resourcePoolId}
+	method   string
+	began    time.Time
+}
+
+// otherTemplate stands in metrics for all paths that do not exist.
+const otherTemplate = "other"
+
+// serve answers one request, logs and counts it.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	req := request{id: uuid.NewString(), template: otherTemplate, method: knownMethod(r.Method), began: time.Now()}
+	r = rest.Normalize(r).WithContext(rest.WithRequestID(r.Context(), req.id))
+	r.Body = http.MaxBytesReader(w, r.Body, rest.MaxBodyBytes)
+
+	var match mux.RouteMatch
+	found := s.router.Match(r, &match) && match.MatchErr == nil
+	if found {
+		r = mux.SetURLVars(r, match.Vars)
+		if template, err := match.Route.GetPathTemplate(); err == nil {
+			req.template = template
+		}
+	}
+
+	out := &recorder{ResponseWriter: w}
+	out.Header().Set("X-Request-Id", req.id)
+	out.Header().Set("X-Content-Type-Options", "nosniff")
+	out.Header().Set("Cache-Control", "no-store")
+	user := ""
+	defer func() {
+		cause := recover()
+		if cause != nil {
+			s.recovered(out, r, cause)
+		}
+		s.finished(r.Context(), req, out, user)
+		if cause != nil && out.broken {
+			panic(http.ErrAbortHandler) // half an answer must not look whole
+		}
+	}()
+
+	if !s.guarded(r.URL.Path) {
+		rest.WriteProblem(out, r, errNoSuchPath)
+		return
+	}
+	ctx, err := s.parts.Gate.Admit(r, req.method, req.template)
+	if err != nil {
+		rest.WriteProblem(out, r, err)
+		return
+	}
+	if id, known := auth.IdentityOf(ctx); known {
+		user = id.Name
+	}
+	if !found {
+		rest.WriteProblem(out, r, errNoSuchPath)
+		return
+	}
+	match.Handler.ServeHTTP(out, r.WithContext(ctx))
+}
+
+var errNoSuchPath = fmt.Errorf("path: %w", fault.NotFound)
+
+// recovered answers a request whose handler panicked.
+func (s *Server) recovered(out *recorder, r *http.Request, cause any) {
+	if err, ok := cause.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+		slog.ErrorContext(r.Context(), "handler panicked", "correlationId", rest.RequestID(r.Context()), "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
+	}
+	if out.status == 0 {
+		rest.WriteProblem(out, r, fmt.Errorf("panic: %v", cause))
+		return
+	}
+	out.broken = true
+}
+
+func (s *Server) finished(ctx context.Context, req request, out *recorder, user string) {
+	status := out.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	duration := time.Since(req.began)
+	s.metrics.duration.WithLabelValues(req.method, req.template, strconv.Itoa(status)).Observe(duration.Seconds())
+	slog.InfoContext(ctx, "request served", "method", req.method, "path", req.template, "status", status,
+		"bytes", out.bytes, "durationMs", float64(duration.Microseconds())/1000, "user", user, "correlationId", req.id)
+}
+
+// knownMethod keeps strangers from making up labels.
+func knownMethod(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return m
+	default:
+		return "other"
+	}
+}
+
+// recorder notes what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int // 0 until the answer begins
+	bytes  int64
+	broken bool // the handler stopped amid its answer
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= http.StatusOK {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+type requestMetrics struct{ duration *prometheus.HistogramVec }
+
+func newRequestMetrics(r prometheus.Registerer) requestMetrics {
+	m := requestMetrics{duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "o2ims_http_request_duration_seconds",
+		Help:    "How long requests took, by template of the path.",
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	}, []string{"method", "path", "code"})}
+	r.MustRegister(m.duration)
+	return m
+}
+
+// logAt is for code that only knows package log.
+func logAt(level slog.Level) *log.Logger {
+	return slog.NewLogLogger(slog.Default().Handler(), level)
+}
