@@ -119,7 +119,7 @@ func reportConditions(t testing.TB, inv report.Inventory, current []metav1.Condi
 // frameOf is a report whose body is any text, with a head that fits it.
 func frameOf(t testing.TB, body string, nodes, resources int) []metav1.Condition {
 	t.Helper()
-	f, err := report.Framer{}.Frame([]byte(body))
+	f, err := report.NewFrame([]byte(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,6 @@ func (e Encoded) Reason() string { return e.reason }
 
 // Encoder turns inventories into reports of at most maxParts parts.
 type Encoder struct {
-	framer   Framer
 	unframer *Unframer // looks at what the condition holds already
 	maxParts int
 }
@@ -85,7 +84,7 @@ func (e *Encoder) attempt(inv Inventory, detail Detail) (Encoded, error) {
 	if len(body) > MaxRawBytes || measure(body) != nil {
 		return tooLarge, nil
 	}
-	frame, err := e.framer.Frame(body)
+	frame, err := NewFrame(body)
 	switch {
 	case err != nil:
 		return Encoded{}, fmt.Errorf("inventory of %s: %w", inv.Cluster, err)

@@ -61,9 +61,10 @@ func explain(cluster string, m *hardware.Machine, id uuid.UUID, name, class stri
 	if err != nil {
 		return Explanation{}, fmt.Errorf("resource %s: %w", id, err)
 	}
+	prov := provenanceOf(m.Prov, name, class)
 	x := Explanation{ID: id, Cluster: cluster, Node: m.Name, What: name, Sources: m.Sources}
 	flatten(name, tree, func(path, value string) {
-		x.Attributes = append(x.Attributes, Attribute{Path: path, Value: value, Source: sourceOf(m.Prov, name, class, path)})
+		x.Attributes = append(x.Attributes, Attribute{Path: path, Value: value, Source: nameOf(hardware.SourceOf(prov, path))})
 	})
 	slices.SortFunc(x.Attributes, func(a, b Attribute) int { return strings.Compare(a.Path, b.Path) })
 	for _, c := range m.Conflicts {
@@ -74,15 +75,22 @@ func explain(cluster string, m *hardware.Machine, id uuid.UUID, name, class stri
 	return x, nil
 }
 
-// sourceOf looks for the longest path of provenance that leads to an attribute. A slot may
-// hold dots itself, so only what follows the resource's name is cut at dots.
-func sourceOf(prov map[string]string, name, class, path string) string {
-	letter, longest := prov[class], -1
-	for prefix, l := range prov {
-		if under(prefix, name) && under(path, prefix) && len(prefix) > longest {
-			letter, longest = l, len(prefix)
+// provenanceOf are the entries that are about one resource: itself, what lies below it, or
+// its whole class. A slot may hold dots, so an entry for another slot could look like a
+// prefix of this one's path.
+func provenanceOf(prov map[string]string, name, class string) map[string]string {
+	ours := make(map[string]string)
+	for path, letter := range prov {
+		if path == class || under(path, name) {
+			ours[path] = letter
 		}
 	}
+	return ours
+}
+
+// nameOf is the name of the source for which a letter stands. A letter that a newer agent
+// has introduced stands for itself.
+func nameOf(letter string) string {
 	for source, l := range hardware.SourceLetters {
 		if l == letter {
 			return source

@@ -24,14 +24,11 @@ func (f Frame) envelope() Envelope {
 	return Envelope{V: Version, Parts: len(f.Parts), Raw: f.Raw, Bytes: f.Bytes, SHA256: f.SHA256}
 }
 
-// Framer turns bodies into frames. Its zero value is ready; it is safe for concurrent use.
+// NewFrame compresses and cuts a body.
 //
-// The compressor lives for one call only: an agent that is idle for days must not keep
+// The compressor lives for this call only: an agent that is idle for days must not keep
 // its tables.
-type Framer struct{}
-
-// Frame compresses and cuts body.
-func (Framer) Frame(body []byte) (Frame, error) {
+func NewFrame(body []byte) (Frame, error) {
 	enc, err := zstd.NewWriter(nil,
 		zstd.WithEncoderLevel(levelFor(len(body))),
 		zstd.WithWindowSize(windowFor(len(body))),

@@ -16,7 +16,7 @@ import (
 
 func mustFrame(tb testing.TB, body []byte) Frame {
 	tb.Helper()
-	f, err := Framer{}.Frame(body)
+	f, err := NewFrame(body)
 	if err != nil {
 		tb.Fatal(err)
 	}

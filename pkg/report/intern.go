@@ -66,7 +66,10 @@ func (in *interner) server(s *hardware.Server) {
 
 func (in *interner) element(e *hardware.Element) {
 	e.Class = hardware.Class(in.text(string(e.Class)))
-	in.each(&e.Driver, &e.Firmware, &e.Model, &e.Parent, &e.Slot, &e.Subtype, &e.Vendor)
+	in.each(&e.Driver, &e.Firmware, &e.Model, &e.Parent, &e.Subtype, &e.Vendor)
+	if e.Class != hardware.Storage { // a disk's slot holds its serial number
+		in.each(&e.Slot)
+	}
 	if p := e.PCI; p != nil {
 		in.each(&p.Address, &p.Device, &p.Subdevice, &p.Subvendor, &p.Vendor)
 	}

@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,7 +22,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	kuberuntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -34,7 +36,7 @@ const prefix = "/o2ims-infrastructureTest"
 // "away" meets an apiserver that does not answer.
 func newGate(registry *prometheus.Registry) *auth.Gate {
 	clients := fake.NewClientset()
-	clients.PrependReactor("create", "tokenreviews", func(a clienttesting.Action) (bool, runtime.Object, error) {
+	clients.PrependReactor("create", "tokenreviews", func(a clienttesting.Action) (bool, kuberuntime.Object, error) {
 		review := a.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenReview).DeepCopy()
 		switch review.Spec.Token {
 		case "away":
@@ -45,7 +47,7 @@ func newGate(registry *prometheus.Registry) *auth.Gate {
 		}
 		return true, review, nil
 	})
-	clients.PrependReactor("create", "subjectaccessreviews", func(a clienttesting.Action) (bool, runtime.Object, error) {
+	clients.PrependReactor("create", "subjectaccessreviews", func(a clienttesting.Action) (bool, kuberuntime.Object, error) {
 		review := a.(clienttesting.CreateAction).GetObject().(*authorizationv1.SubjectAccessReview).DeepCopy()
 		what := review.Spec.NonResourceAttributes
 		review.Status.Allowed = review.Spec.User == "admin" || what.Verb == "get" && strings.HasPrefix(what.Path, prefix+"/")
@@ -394,11 +396,10 @@ func TestOptions(t *testing.T) {
 
 func waitFor(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for !done() {
-		select {
-		case <-t.Context().Done():
-			t.Fatal(what)
-		default:
+	for deadline := time.Now().Add(20 * time.Second); !done(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited too long: %s", what)
 		}
+		runtime.Gosched()
 	}
 }

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -167,4 +168,14 @@ func (c *Cluster) waitEstablished(ctx context.Context, object unstructured.Unstr
 
 func describe(object unstructured.Unstructured) string {
 	return fmt.Sprintf("%s %s", object.GetKind(), client.ObjectKeyFromObject(&object))
+}
+
+// Existing is a cluster that somebody else runs, for applying charts and objects to it.
+// It has no more than RESTConfig, Client and what stands in this file and chart.go.
+func Existing(name string, config *rest.Config) (*Cluster, error) {
+	c, err := newClient(config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &Cluster{Name: name, config: config, client: c}, nil
 }

@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
+	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1beta2 "open-cluster-management.io/api/cluster/v1beta2"
 	workv1 "open-cluster-management.io/api/work/v1"
@@ -49,6 +51,7 @@ func TestEnvironment(t *testing.T) {
 	}{
 		{"clusters join their sets", testClusterSets},
 		{"clusteradm sees the clusters", testClusteradm},
+		{"clusteradm enables an add-on in both API versions", testAddon},
 		{"the work agent applies what its role allows", testWork},
 		{"nodes come and go", testNodes},
 		{"an apiserver stops and comes back", testOutage},
@@ -102,6 +105,27 @@ func testClusteradm(ctx context.Context, t *testing.T, env *harness.Env) {
 	for _, name := range []string{"edge-1", "edge-2"} {
 		if !strings.Contains(out, name) {
 			t.Errorf("clusteradm get clusters does not show %s:\n%s", name, out)
+		}
+	}
+}
+
+// testAddon shows that the conversion webhook serves: v1alpha1 is what is stored and what
+// clusteradm writes, v1beta1 what we read.
+func testAddon(ctx context.Context, t *testing.T, env *harness.Env) {
+	const addon, managedCluster = "test-addon", "edge-1"
+	hub := env.Hub.Client()
+	definition := &addonv1beta1.ClusterManagementAddOn{ObjectMeta: metav1.ObjectMeta{Name: addon}}
+	definition.Spec.InstallStrategy.Type = addonv1beta1.AddonInstallStrategyManual
+	if err := hub.Create(ctx, definition); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := env.Clusteradm(ctx, "addon", "enable", "--names", addon, "--clusters", managedCluster); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	key := client.ObjectKey{Namespace: managedCluster, Name: addon}
+	for _, version := range []client.Object{&addonv1beta1.ManagedClusterAddOn{}, &addonv1alpha1.ManagedClusterAddOn{}} {
+		if err := hub.Get(ctx, key, version); err != nil {
+			t.Errorf("%T: %v", version, err)
 		}
 	}
 }

@@ -374,3 +374,7 @@ func (e *Env) Clusteradm(ctx context.Context, args ...string) (string, error) {
 
 // ClusteradmPath is the built clusteradm, for a person to use with Hub.Kubeconfig.
 func (e *Env) ClusteradmPath() string { return e.programs.clusteradm }
+
+// KubePath is the path of the binary that is etcd, the apiserver and the controller
+// manager, and kubectl when it is called by that name.
+func (e *Env) KubePath() string { return e.programs.kube }

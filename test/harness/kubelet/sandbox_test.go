@@ -131,11 +131,11 @@ func TestSandboxShowsOnlyTheContainer(t *testing.T) {
 			{source: filepath.Join(private, "closed"), target: "/closed/file"},
 		},
 		readOnlyRoot: true, who: identity{uid: 65532, gid: 65532}, hostname: "pod-1", workingDir: "/etc",
-		command: []string{"/container", "see", "/etc", "/closed", "/home", "/usr", "/work", "/tmp"},
+		command: []string{"/container", "see", "/etc", "/closed", "/home", "/usr", "/root", "/tmp"},
 		env:     []string{"ONLY=this"},
 	})
 
-	if want := []string{"/container", "see", "/etc", "/closed", "/home", "/usr", "/work", "/tmp"}; !slices.Equal(got.Args, want) {
+	if want := []string{"/container", "see", "/etc", "/closed", "/home", "/usr", "/root", "/tmp"}; !slices.Equal(got.Args, want) {
 		t.Errorf("arguments = %q, want %q", got.Args, want)
 	}
 	env := slices.DeleteFunc(got.Env, func(e string) bool { return strings.HasPrefix(e, "PWD=") }) // bubblewrap's

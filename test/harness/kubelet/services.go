@@ -256,7 +256,11 @@ func (s *services) address(namespace, name string) (string, error) {
 	if service == nil || ip == "" || len(service.Spec.Ports) == 0 {
 		return "", fmt.Errorf("service %s: %w", id, fault.NotFound)
 	}
-	return net.JoinHostPort(ip, strconv.Itoa(int(service.Spec.Ports[0].Port))), nil
+	key := net.JoinHostPort(ip, strconv.Itoa(int(service.Spec.Ports[0].Port)))
+	if d := s.doors[key]; d == nil || d.err != nil {
+		return "", fmt.Errorf("service %s: nobody listens at %s: %w", id, key, fault.Unavailable)
+	}
+	return key, nil
 }
 
 // problems says which ports could not be opened; an ordinary user may not open those
