@@ -273,6 +273,7 @@ func (e *Env) startKlusterlet(ctx context.Context, c *Cluster) error {
 		Args: []string{
 			"klusterlet",
 			"--spoke-cluster-name=" + c.Name,
+			"--spoke-external-server-urls=" + c.server,
 			"--kubeconfig=" + kubeconfig,
 			"--namespace=" + klusterletNamespace,
 			"--bootstrap-kubeconfig=" + bootstrap,
