@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/o2ims/o2ims/test/harness"
 )
 
 func main() {
@@ -41,6 +43,10 @@ func newCommand() *cobra.Command {
 		Use: "down", Short: "Stop what up started", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return down(cmd.Context()) },
 	}
-	root.AddCommand(run, up, down, newDeployCommand(), newUndeployCommand())
+	prepare := &cobra.Command{
+		Use: "prepare", Short: "Build the programs that run and tests need, into the cache", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return harness.Prepare(cmd.Context(), os.Stdout) },
+	}
+	root.AddCommand(run, up, down, prepare, newDeployCommand(), newUndeployCommand())
 	return root
 }

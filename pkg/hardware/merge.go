@@ -209,7 +209,7 @@ func (g *elementGroup) values() []sourced {
 func groupElements(observations []Observation) []*elementGroup {
 	var groups []*elementGroup
 	byMark := map[string]*elementGroup{}
-	taken := map[string]bool{} // paths of groups
+	taken := map[string]bool{}   // paths of groups
 	slots := map[string]string{} // source and "class|slot" as it says → "class|slot" of the group
 	for _, o := range observations {
 		for _, e := range o.Machine.Elements {

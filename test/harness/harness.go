@@ -123,6 +123,17 @@ func (e *Env) start(ctx context.Context) error {
 	return nil
 }
 
+// Prepare builds what is missing of the programs that an environment runs, so that the
+// first Start does not take the minutes that this takes with an empty cache.
+func Prepare(ctx context.Context, progress io.Writer) error {
+	e := &Env{opts: Options{Progress: &lineWriter{w: progress}}}
+	if err := e.buildPrograms(ctx); err != nil {
+		return err
+	}
+	e.ports.release()
+	return nil
+}
+
 func (e *Env) buildPrograms(ctx context.Context) error {
 	tools, err := newToolchain(e.opts.Progress)
 	if err != nil {
