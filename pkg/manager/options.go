@@ -28,6 +28,11 @@ type Options struct {
 	Kubeconfig string // of the hub; empty: the pod's service account
 	Namespace  string // where the manager runs
 
+	// QPS and Burst limit the requests to the hub of everything but the add-on
+	// controllers. A client that walks single resources costs a SubjectAccessReview each.
+	QPS   float32
+	Burst int
+
 	OCloudID      string // UUID; empty: that of the hub's namespace kube-system
 	GlobalCloudID string // UUID that the SMO gave; empty until it has
 	Name          string
@@ -45,6 +50,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	o.Ingest.AddFlags(flags)
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig of the hub; empty takes the pod's service account")
 	flags.StringVar(&o.Namespace, "namespace", "o2ims", "namespace the manager runs in")
+	flags.Float32Var(&o.QPS, "kube-qps", 200, "requests per second to the hub")
+	flags.IntVar(&o.Burst, "kube-burst", 400, "requests that may be sent to the hub at once")
 	flags.StringVar(&o.OCloudID, "o-cloud-id", "", "oCloudId, a UUID; empty takes that of the hub's namespace kube-system")
 	flags.StringVar(&o.GlobalCloudID, "global-cloud-id", "", "globalCloudId, the UUID that the SMO gave to this O-Cloud")
 	flags.StringVar(&o.Name, "o-cloud-name", "O-Cloud", "name of the O-Cloud")
@@ -58,6 +65,9 @@ func (o *Options) Validate() error {
 	faults := []error{o.Server.Validate(), o.Auth.Validate(), o.AddOn.Validate(), o.Ingest.Validate()}
 	if o.Namespace == "" {
 		faults = append(faults, errors.New("--namespace is required"))
+	}
+	if o.QPS <= 0 || o.Burst < 1 {
+		faults = append(faults, fmt.Errorf("--kube-qps is %v and --kube-burst is %d, want more than 0", o.QPS, o.Burst))
 	}
 	if o.LeaseDuration < time.Second {
 		faults = append(faults, fmt.Errorf("--leader-lease-duration is %s, want at least 1s", o.LeaseDuration))

@@ -39,6 +39,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("hub: %w", err)
 	}
+	hub.QPS, hub.Burst = o.QPS, o.Burst
 	kube, err := kubernetes.NewForConfig(hub)
 	if err != nil {
 		return fmt.Errorf("hub: %w", err)
