@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -165,11 +166,14 @@ type looking struct {
 	seen  []hardware.Observation
 }
 
-func startLoop(t *testing.T) *looking {
+func startLoop(t *testing.T, seen ...hardware.Observation) *looking {
 	t.Helper()
 	r := &looking{
 		clock: clocktesting.NewFakeClock(time.Unix(0, 0)), log: &logBuffer{},
-		looks: make(chan struct{}), ends: make(chan error), seen: observed("A"),
+		looks: make(chan struct{}), ends: make(chan error), seen: seen,
+	}
+	if r.seen == nil {
+		r.seen = observed("A")
 	}
 	r.loop = &loop{
 		collect:  func(context.Context) []hardware.Observation { return r.seen },
@@ -211,7 +215,7 @@ func (r *looking) waitFor(t *testing.T, timers int) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the loop waits for %d timers, want %d", r.clock.Waiters(), timers)
 		}
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 }
 
@@ -262,8 +266,9 @@ func TestRunRetriesSooner(t *testing.T) {
 }
 
 func TestRunSaysOnceWhatIsMissing(t *testing.T) {
-	r := startLoop(t)
-	r.seen[0].Missing = []string{"dmi: permission denied on product_serial"}
+	blind := observed("A")
+	blind[0].Missing = []string{"dmi: permission denied on product_serial"}
+	r := startLoop(t, blind...)
 	r.look(t, nil)
 	r.clock.Step(70 * time.Second)
 	r.look(t, nil)
