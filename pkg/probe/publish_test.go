@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -215,7 +215,7 @@ func (r *looking) waitFor(t *testing.T, timers int) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the loop waits for %d timers, want %d", r.clock.Waiters(), timers)
 		}
-		runtime.Gosched()
+		goruntime.Gosched()
 	}
 }
 
