@@ -12,6 +12,7 @@ GOFLAGS_ALL := -trimpath
 LDFLAGS := -s -w -X main.version=$(VERSION)
 CLUSTERS ?= 2
 FUZZTIME ?= 10s
+FLEET ?= 500x10,3500x3
 
 .PHONY: help
 help: ## Show this list
@@ -28,7 +29,8 @@ demo-up: build ## The same in the background
 	@bin/demo up --clusters $(CLUSTERS)
 
 .PHONY: demo-down
-demo-down: build ## Stop what demo-up started
+demo-down: ## Stop what demo-up started
+	@[[ -x bin/demo ]] || $(MAKE) build
 	@bin/demo down
 
 .PHONY: deploy
@@ -77,7 +79,16 @@ fuzz: ## Fuzz every parser for FUZZTIME each
 bench: ## Benchmarks, with allocations
 	go test $(GOFLAGS_ALL) -run '^$$' -bench . -benchmem ./pkg/... ./test/bench/...
 
+.PHONY: bench-fleet
+bench-fleet: build ## The manager at fleet size on a real hub (FLEET=clusters x nodes, about 15 min each)
+	go test $(GOFLAGS_ALL) -count=1 -timeout 90m -v ./test/bench/fleet -args \
+		-fleet.sizes=$(FLEET) -fleet.changes=150 -fleet.starts=3
+
 ##@ Check
+
+.PHONY: generate
+generate: ## Write deep copies and CRDs from pkg/apis
+	@hack/generate.sh
 
 .PHONY: lint
 lint: ## gofmt and golangci-lint

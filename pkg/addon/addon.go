@@ -12,8 +12,7 @@
 // The controllers write the status of ManagedClusterAddOns with merge patches that carry
 // the whole list of conditions. So nothing here may ever remove our own, large conditions
 // from their caches to save memory: the next patch would delete the report from the hub.
-// Only managedFields are stripped. A reader that wants to drop messages needs a cache of
-// its own.
+// Only managedFields are stripped, by us and by whoever lends us a cache (Options.Cache).
 //
 // A hub that is too old is refused (see CheckHub).
 package addon
@@ -41,6 +40,7 @@ import (
 	"open-cluster-management.io/addon-framework/pkg/agent"
 	addonutils "open-cluster-management.io/addon-framework/pkg/utils"
 	addonclient "open-cluster-management.io/api/client/addon/clientset/versioned"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/o2ims/o2ims/manifests"
 	"github.com/o2ims/o2ims/pkg/report"
@@ -78,6 +78,11 @@ type Options struct {
 
 	// Registerer takes the metrics of this package; nil leaves them unregistered.
 	Registerer prometheus.Registerer
+
+	// Cache is the process's own cache, when it runs one that holds ManagedClusters and the
+	// ManagedClusterAddOns of our name whole but for managedFields (see the package comment);
+	// nil: the add-on controllers make their own.
+	Cache cache.Informers
 }
 
 // AddFlags registers the options that are settings of a process, with their defaults.
@@ -133,6 +138,7 @@ type Status struct {
 // Manager deploys the agent to managed clusters. It is a Runnable of controller-runtime.
 type Manager struct {
 	config *rest.Config
+	cache  cache.Informers // nil: none to share
 	agent  *renderer
 	addons addonclient.Interface
 	kube   kubernetes.Interface
@@ -185,7 +191,7 @@ func New(o Options) (*Manager, error) {
 	}
 	sink := events.NewBroadcaster(&events.EventSinkImpl{Interface: kube.EventsV1()})
 	m := &Manager{
-		config: config, agent: spoke, addons: addons, kube: kube, crds: crds,
+		config: config, cache: o.Cache, agent: spoke, addons: addons, kube: kube, crds: crds,
 		events: sink.NewRecorder(scheme.Scheme, "o2ims-manager"), sink: sink, clock: clock.RealClock{},
 	}
 	m.setStatus(Waiting, "not started: another replica leads, or this one is about to")
@@ -266,7 +272,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	if err := base.AddAgent(m.agent); err != nil {
 		return fmt.Errorf("add-on %s: %w", Name, err)
 	}
-	in, err := newInformers(m.config, m.addons, m.kube)
+	in, err := newInformers(ctx, m.config, m.addons, m.kube, m.cache)
 	if err != nil {
 		return err
 	}

@@ -92,6 +92,7 @@ func TestChart(t *testing.T) {
 	basic := []string{
 		"ServiceAccount/o2ims-manager", "ClusterRole/o2ims-manager", "ClusterRoleBinding/o2ims-manager", "Role/o2ims-manager", "RoleBinding/o2ims-manager",
 		"Role/o2ims-manager-events", "RoleBinding/o2ims-manager-events", "Deployment/o2ims-manager", "Service/o2ims", "ClusterManagementAddOn/o2ims",
+		"ClusterRole/o2ims-resources-view", "ClusterRole/o2ims-resources-edit",
 	}
 	for _, role := range []string{"reader", "subscriber", "maintainer", "provisioner", "deployer", "admin"} {
 		basic = append(basic, "ClusterRole/o2ims-"+role, "ClusterRoleBinding/o2ims-"+role)

@@ -23,6 +23,8 @@ import (
 	clusterinformers "open-cluster-management.io/api/client/cluster/informers/externalversions"
 	workclient "open-cluster-management.io/api/client/work/clientset/versioned"
 	workinformers "open-cluster-management.io/api/client/work/informers/externalversions"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 )
 
 // resync is the period of addon-framework's own manager.
@@ -30,7 +32,10 @@ const resync = 10 * time.Minute
 
 // informers are the caches of the add-on controllers. They differ from those that
 // addon-framework would make by holding our own add-on only: on a hub with a dozen
-// add-ons, the others' ManagedClusterAddOns are most of what there is.
+// add-ons, the others' ManagedClusterAddOns are most of what there is. The two that hold
+// something of every managed cluster are the process's own, where it has them: a second
+// copy of every report would cost as much memory again, and every report would be decoded
+// once more.
 type informers struct {
 	workClient workclient.Interface
 
@@ -41,7 +46,7 @@ type informers struct {
 	objects  dynamicinformer.DynamicSharedInformerFactory
 }
 
-func newInformers(config *rest.Config, addons addonclient.Interface, kube kubernetes.Interface) (*informers, error) {
+func newInformers(ctx context.Context, config *rest.Config, addons addonclient.Interface, kube kubernetes.Interface, shared ctrlcache.Informers) (*informers, error) {
 	works, err := workclient.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("hub: %w", err)
@@ -57,7 +62,7 @@ func newInformers(config *rest.Config, addons addonclient.Interface, kube kubern
 	in := &informers{
 		workClient: works,
 		works: workinformers.NewSharedInformerFactoryWithOptions(works, resync,
-			workinformers.WithTweakListOptions(ofOurAddOn), workinformers.WithTransform(stripManagedFields)),
+			workinformers.WithTweakListOptions(ofOurAddOn), workinformers.WithTransform(newLeanWorks().transform)),
 		kube: kubeinformers.NewSharedInformerFactoryWithOptions(kube, resync,
 			kubeinformers.WithTweakListOptions(ofOurAddOn), kubeinformers.WithTransform(stripManagedFields)),
 		addons: addoninformers.NewSharedInformerFactoryWithOptions(addons, resync,
@@ -65,6 +70,11 @@ func newInformers(config *rest.Config, addons addonclient.Interface, kube kubern
 		clusters: clusterinformers.NewSharedInformerFactoryWithOptions(clusters, resync,
 			clusterinformers.WithTransform(stripManagedFields)),
 		objects: dynamicinformer.NewDynamicSharedInformerFactory(objects, resync),
+	}
+	if shared != nil {
+		if err := in.take(ctx, shared); err != nil {
+			return nil, err
+		}
 	}
 	return in, in.addIndexers()
 }
@@ -94,6 +104,43 @@ func (in *informers) addIndexers() error {
 	}
 	return nil
 }
+
+// take puts informers of a running cache in the place of our own.
+func (in *informers) take(ctx context.Context, from ctrlcache.Informers) error {
+	addons, err := from.GetInformer(ctx, &addonv1beta1.ManagedClusterAddOn{})
+	if err != nil {
+		return fmt.Errorf("cache of ManagedClusterAddOns: %w", err)
+	}
+	clusters, err := from.GetInformer(ctx, &clusterv1.ManagedCluster{})
+	if err != nil {
+		return fmt.Errorf("cache of ManagedClusters: %w", err)
+	}
+	sharedAddons, ok := addons.(cache.SharedIndexInformer)
+	sharedClusters, ok2 := clusters.(cache.SharedIndexInformer)
+	if !ok || !ok2 {
+		return fmt.Errorf("add-on caches: %T and %T cannot be shared", addons, clusters)
+	}
+	// A factory makes an informer only for types that it has none for.
+	in.addons.InformerFor(&addonv1beta1.ManagedClusterAddOn{}, func(addonclient.Interface, time.Duration) cache.SharedIndexInformer {
+		return running{sharedAddons}
+	})
+	in.clusters.InformerFor(&clusterv1.ManagedCluster{}, func(clusterclient.Interface, time.Duration) cache.SharedIndexInformer {
+		return running{sharedClusters}
+	})
+	return nil
+}
+
+// running is an informer that somebody else has set up and runs.
+type running struct{ cache.SharedIndexInformer }
+
+// Run does nothing: a factory would run it a second time.
+func (running) Run(<-chan struct{}) {}
+
+// RunWithContext does nothing either.
+func (running) RunWithContext(context.Context) {}
+
+// SetTransform leaves the objects as they are in the cache.
+func (running) SetTransform(cache.TransformFunc) error { return nil }
 
 func (in *informers) start(ctx context.Context) {
 	in.kube.Start(ctx.Done())

@@ -2,6 +2,7 @@ package addon
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,10 +65,13 @@ type grant struct {
 // is remembered for permissionsHeld.
 //
 // The subjects come from the status, where OCM put them: a user and groups with
-// certificates, a service account with tokens. An agent can write that status, so the most
-// that a stolen agent can do here is to lend these small rights to another name.
+// certificates, a service account with tokens. Groups are left out but for the one that is
+// this cluster's alone: another has the agents of all clusters in it, and bound to that,
+// each could write the reports of all. An agent can write that status, so the most that a
+// stolen agent can do here is to lend these small rights to another user.
 func (p *permissions) apply(ctx context.Context, cluster *clusterv1.ManagedCluster, addon *addonv1beta1.ManagedClusterAddOn) error {
 	now := p.clock.Now()
+	addon = registeredAlone(cluster.Name, addon)
 	subjects := addonutils.BuildSubjectsFromRegistration(addon, kubeClientSigner) // whom BindKubeClientRole will bind
 	want := grant{addon: addon.UID, subjects: subjects, at: now}
 	p.mu.Lock()
@@ -90,4 +94,22 @@ func (p *permissions) apply(ctx context.Context, cluster *clusterv1.ManagedClust
 	defer p.mu.Unlock()
 	p.applied[cluster.Name] = want
 	return nil
+}
+
+// registeredAlone returns the add-on with no group registered that reaches beyond its
+// managed cluster. It shares everything else with the one that it is given.
+func registeredAlone(cluster string, addon *addonv1beta1.ManagedClusterAddOn) *addonv1beta1.ManagedClusterAddOn {
+	own := *addon
+	own.Status.Registrations = slices.Clone(addon.Status.Registrations)
+	for i, r := range own.Status.Registrations {
+		if r.KubeClient == nil {
+			continue
+		}
+		registered := *r.KubeClient
+		registered.Subject.Groups = slices.DeleteFunc(slices.Clone(registered.Subject.Groups), func(group string) bool {
+			return group != "system:open-cluster-management:cluster:"+cluster+":addon:"+Name
+		})
+		own.Status.Registrations[i].KubeClient = &registered
+	}
+	return &own
 }

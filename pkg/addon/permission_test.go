@@ -32,7 +32,8 @@ func TestPermissions(t *testing.T) {
 		t.Fatalf("error %v before OCM has named the agent, want SubjectNotReadyError", err)
 	}
 	user := agent.DefaultUser("edge-1", Name, AgentName)
-	register(addon, user, "system:authenticated", "system:open-cluster-management:addon:o2ims")
+	groups := agent.DefaultGroups("edge-1", Name) // its own, and one of the agents of all clusters
+	register(addon, user, append(groups, "system:authenticated", "system:masters")...)
 	if err := apply(ctx, cluster, addon); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func TestPermissions(t *testing.T) {
 	}
 	wantSubjects := []rbacv1.Subject{
 		{Kind: "User", APIGroup: rbacv1.GroupName, Name: user},
-		{Kind: "Group", APIGroup: rbacv1.GroupName, Name: "system:open-cluster-management:addon:o2ims"},
+		{Kind: "Group", APIGroup: rbacv1.GroupName, Name: "system:open-cluster-management:cluster:edge-1:addon:o2ims"},
 	}
 	if !reflect.DeepEqual(binding.Subjects, wantSubjects) || binding.RoleRef.Name != agentRole {
 		t.Errorf("binding of %v to %v, want %v", binding.RoleRef, binding.Subjects, wantSubjects)

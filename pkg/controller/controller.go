@@ -1,8 +1,10 @@
-// Package controller holds the reconcilers of the hub: what OCM knows of managed clusters
-// and what their agents report becomes the inventory.
+// Package controller holds the reconcilers of the hub: what OCM knows of managed clusters,
+// what their agents report, and what the administrator says of places and pools becomes the
+// inventory.
 //
 // Every replica of the manager runs them and keeps a read model of its own; nothing here
-// waits for a leader but the writer of the hub's answers (InventoryIngested).
+// waits for a leader but what writes: the hub's answers (InventoryIngested), and the status
+// of our own resources.
 //
 // A report is read whole, so it does not matter which events were missed. A report that
 // cannot be used changes nothing but the reporting state of its own cluster: the last good
@@ -26,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	apiv1alpha1 "github.com/o2ims/o2ims/pkg/apis/v1alpha1"
 	"github.com/o2ims/o2ims/pkg/fault"
 	"github.com/o2ims/o2ims/pkg/inventory"
 	"github.com/o2ims/o2ims/pkg/report"
@@ -48,6 +51,22 @@ type Inventory interface {
 
 	// RemoveReport removes the machines of a cluster that stays.
 	RemoveReport(cluster string)
+
+	// OCloud returns what is said of the O-Cloud itself. It does not change.
+	OCloud() *inventory.OCloud
+
+	// SetOCloud replaces what is said of the O-Cloud itself.
+	SetOCloud(o inventory.OCloud) error
+
+	// SetHierarchy replaces what the administrator says of places and pools.
+	SetHierarchy(h inventory.Hierarchy)
+
+	// Status tells what became of the hierarchy.
+	Status() inventory.Status
+
+	// Snapshot returns the inventory as it is now. An equal pointer means that nothing
+	// has changed.
+	Snapshot() *inventory.Snapshot
 }
 
 // Options are the settings of the reconcilers.
@@ -80,24 +99,31 @@ func (o *Options) Validate() error {
 
 // AddToScheme registers the types that the reconcilers read.
 func AddToScheme(scheme *runtime.Scheme) error {
-	return errors.Join(clusterv1.Install(scheme), addonv1beta1.Install(scheme))
+	return errors.Join(clusterv1.Install(scheme), addonv1beta1.Install(scheme), apiv1alpha1.AddToScheme(scheme))
 }
 
 // CacheOptions say what the manager's cache keeps for the reconcilers: of all add-ons only
 // ours, and nothing that the hub's apiserver writes for itself. What it returns must not be
 // changed, and never be written back: other controllers' conditions in it may be old.
+//
+// The add-on controllers share this cache. They write conditions back, so nothing but
+// managedFields may be left out of an add-on, and it is by the add-on's period that they
+// find out what somebody deleted by hand.
 func CacheOptions() map[client.Object]cache.ByObject {
-	readOnly := true
+	readOnly, lookAgain := true, 10*time.Minute
+	plain := cache.ByObject{Transform: cache.TransformStripManagedFields(), UnsafeDisableDeepCopy: &readOnly}
 	return map[client.Object]cache.ByObject{
 		&addonv1beta1.ManagedClusterAddOn{}: {
 			Field:                 fields.OneTermEqualSelector("metadata.name", report.AddOnName),
 			Transform:             cache.TransformStripManagedFields(),
 			UnsafeDisableDeepCopy: &readOnly,
+			SyncPeriod:            &lookAgain,
 		},
-		&clusterv1.ManagedCluster{}: {
-			Transform:             cache.TransformStripManagedFields(),
-			UnsafeDisableDeepCopy: &readOnly,
-		},
+		&clusterv1.ManagedCluster{}: plain,
+		&apiv1alpha1.Inventory{}:    plain,
+		&apiv1alpha1.Location{}:     plain,
+		&apiv1alpha1.OCloudSite{}:   plain,
+		&apiv1alpha1.ResourcePool{}: plain,
 	}
 }
 
@@ -105,7 +131,8 @@ func CacheOptions() map[client.Object]cache.ByObject {
 type Ingest struct{ first *firstPass }
 
 // SetUp adds the reconcilers to the manager. Its cache must have been made with
-// CacheOptions, its scheme with AddToScheme; its client is used to write the hub's answers.
+// CacheOptions, its scheme with AddToScheme; its client is used to write the hub's answers and
+// the status of our own resources.
 func SetUp(mgr manager.Manager, inv Inventory, o Options, metrics prometheus.Registerer) (*Ingest, error) {
 	decoder, err := report.NewDecoder()
 	if err != nil {
@@ -120,11 +147,16 @@ func SetUp(mgr manager.Manager, inv Inventory, o Options, metrics prometheus.Reg
 	clusters := newManagedClusterReconciler(mgr.GetClient(), inv, first.done)
 	reports := newReportReconciler(mgr.GetClient(), inv, decoder, o.RemovalGrace)
 	reports.answers, reports.meters, reports.done = answers, meters, first.done
+	hierarchy := newHierarchyReconciler(mgr.GetClient(), inv, first.done)
+	statuses := newStatusWriter(mgr.GetClient(), inv, first, hierarchy.generation.Load)
+	hierarchy.changed = statuses.change
 	for _, add := range []func(manager.Manager) error{
+		hierarchy.setUp,
 		clusters.setUp,
 		func(m manager.Manager) error { return reports.setUp(m, o.ReportWorkers) },
 		func(m manager.Manager) error { return m.Add(first) },
 		func(m manager.Manager) error { return m.Add(newIngestedWriter(mgr.GetClient(), answers)) },
+		func(m manager.Manager) error { return m.Add(statuses) },
 	} {
 		if err := add(mgr); err != nil {
 			return nil, fmt.Errorf("reconcilers: %w", err)
@@ -133,8 +165,8 @@ func SetUp(mgr manager.Manager, inv Inventory, o Options, metrics prometheus.Reg
 	return &Ingest{first: first}, nil
 }
 
-// Synced tells whether every managed cluster and every report that the hub had when the
-// manager started has been looked at once.
+// Synced tells whether the hierarchy, every managed cluster and every report that the hub
+// had when the manager started has been looked at once.
 func (i *Ingest) Synced() bool { return i.first.isComplete() }
 
 // WaitForFirstIngest waits until Synced, or for the end of ctx, whose error it returns.

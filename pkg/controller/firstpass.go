@@ -18,6 +18,7 @@ type itemKind int
 const (
 	clusterItem itemKind = iota
 	reportItem
+	hierarchyItem // there is one, without a name
 )
 
 // item is one thing to be looked at, by the name of the managed cluster.
@@ -56,7 +57,8 @@ func (f *firstPass) Start(ctx context.Context) error {
 	if err := f.reader.List(ctx, &addons, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("add-ons at start: %w", err)
 	}
-	items := make([]item, 0, len(clusters.Items)+len(addons.Items))
+	items := make([]item, 0, 1+len(clusters.Items)+len(addons.Items))
+	items = append(items, item{kind: hierarchyItem})
 	for i := range clusters.Items {
 		items = append(items, item{clusterItem, clusters.Items[i].Name})
 	}

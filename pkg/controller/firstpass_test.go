@@ -11,6 +11,7 @@ func TestTheFirstPassEndsWhenAllHaveBeenLookedAt(t *testing.T) {
 	other.Name = "search"
 	f := newFirstPass(newHub(t, managedCluster("edge-1"), managedCluster("edge-2"), addonOf("edge-1"), other))
 	ingest := &Ingest{first: f}
+	f.done(item{kind: hierarchyItem})
 	f.done(item{clusterItem, "edge-1"}) // a reconciler may be quicker than the list
 	if err := f.Start(context.Background()); err != nil {
 		t.Fatal(err)
@@ -38,10 +39,13 @@ func TestTheFirstPassEndsWhenAllHaveBeenLookedAt(t *testing.T) {
 	}
 }
 
-func TestAnEmptyHubIsReadyAtOnce(t *testing.T) {
+func TestAnEmptyHubIsReadyWhenTheHierarchyIsKnown(t *testing.T) {
 	f := newFirstPass(newHub(t))
-	if err := f.Start(context.Background()); err != nil || !f.isComplete() {
-		t.Errorf("complete %t, %v", f.isComplete(), err)
+	if err := f.Start(context.Background()); err != nil || f.isComplete() {
+		t.Errorf("complete %t before the hierarchy is known, %v", f.isComplete(), err)
+	}
+	if f.done(item{kind: hierarchyItem}); !f.isComplete() {
+		t.Error("not complete")
 	}
 }
 

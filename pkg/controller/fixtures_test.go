@@ -26,8 +26,10 @@ import (
 // The real read model does what the reconcilers need.
 var _ Inventory = (*inventory.Model)(nil)
 
-// ledger is a read model that remembers what it was told.
+// ledger is a read model that remembers what it was told of clusters and reports.
 type ledger struct {
+	*inventory.Model // for the rest
+
 	mu        sync.Mutex
 	clusters  map[string]inventory.ClusterFacts
 	reports   map[string]report.Inventory

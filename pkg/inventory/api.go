@@ -2,27 +2,23 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"iter"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
+	"github.com/spf13/pflag"
 
 	"github.com/o2ims/o2ims/pkg/fault"
+	"github.com/o2ims/o2ims/pkg/inventory/openapi"
 	"github.com/o2ims/o2ims/pkg/rest"
 )
 
 // BasePath is where the API is served.
 const BasePath = "/o2ims-infrastructureInventory"
-
-const (
-	baseV1    = BasePath + "/v1"
-	versionV1 = "1.0.0"
-)
 
 // VerbProfile is the verb that a caller needs on the collection of deploymentManagers, as
 // .../v1/deploymentManagers, to see extensions.profileData in it.
@@ -38,30 +34,82 @@ type Access interface {
 	Allowed(ctx context.Context, verb, path string) (bool, error)
 }
 
-// API serves a model.
-type API struct {
-	model  *Model
-	access Access
+// APIOptions are the settings of the API, one flag each.
+type APIOptions struct {
+	// Versions are the names of the major versions to serve, such as v1. What is not
+	// among them does not exist.
+	Versions []string
 }
 
-// NewAPI returns the API of a model.
-func NewAPI(m *Model, a Access) *API { return &API{model: m, access: a} }
+// AddFlags registers the settings with their defaults.
+func (o *APIOptions) AddFlags(f *pflag.FlagSet) {
+	f.StringSliceVar(&o.Versions, "inventory-versions", []string{"v1", "v2"}, "versions of the inventory API to serve")
+}
+
+// Validate reports everything that is wrong with o.
+func (o *APIOptions) Validate() error {
+	var faults []error
+	known := versions(nil)
+	for _, name := range o.Versions {
+		if known[name] == nil {
+			faults = append(faults, fmt.Errorf("--inventory-versions: %q is none that there is: %w", name, fault.Invalid))
+		}
+	}
+	if len(o.Versions) == 0 {
+		faults = append(faults, fmt.Errorf("--inventory-versions: at least one is needed: %w", fault.Invalid))
+	}
+	return errors.Join(faults...)
+}
+
+// API serves a model.
+type API struct {
+	model    *Model
+	access   Access
+	versions []*version // ascending
+	counts   counts
+}
+
+// NewAPI returns the API of a model, with lists in pages as p cuts them. o must be valid.
+func NewAPI(m *Model, a Access, o APIOptions, p *rest.Pager) *API {
+	api := &API{model: m, access: a}
+	all := versions(p)
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(o.Versions))) {
+		api.versions = append(api.versions, all[name])
+	}
+	return api
+}
 
 // Routes registers the paths below BasePath.
 func (a *API) Routes(r *mux.Router) {
 	get := func(path string, h rest.Handler) { r.Handle(path, rest.Methods{http.MethodGet: h}) }
 
-	get(BasePath+"/api_versions", a.apiVersions)
-	get(baseV1+"/api_versions", a.apiVersionsV1)
-	get(baseV1, a.getOCloudInfo)
-	get(baseV1+"/deploymentManagers", a.listDeploymentManagers)
-	get(baseV1+"/deploymentManagers/{deploymentManagerId}", a.getDeploymentManager)
-	get(baseV1+"/resourceTypes", a.listResourceTypes)
-	get(baseV1+"/resourceTypes/{resourceTypeId}", a.getResourceType)
-	get(baseV1+"/resourcePools", a.listResourcePools)
-	get(baseV1+"/resourcePools/{resourcePoolId}", a.getResourcePool)
-	get(baseV1+"/resourcePools/{resourcePoolId}/resources", a.listResources)
-	get(baseV1+"/resourcePools/{resourcePoolId}/resources/{resourceId}", a.getResource)
+	get(BasePath+"/api_versions", a.apiVersions("", a.versions...))
+	for _, v := range a.versions {
+		get(v.base()+"/api_versions", a.apiVersions("/"+v.name, v))
+		get(v.base(), func(w http.ResponseWriter, r *http.Request) error {
+			return v.oCloud.Singleton(w, r, a.model.Snapshot().OCloud())
+		})
+		get(v.base()+"/deploymentManagers", a.listDeploymentManagers(v))
+		get(v.base()+"/deploymentManagers/{deploymentManagerId}", a.getDeploymentManager(v))
+		get(v.base()+"/resourceTypes", list(a, v.types, (*Snapshot).typeSource))
+		get(v.base()+"/resourceTypes/{resourceTypeId}", single(a, v.types, "resource type", (*Snapshot).ResourceType))
+		get(v.base()+"/resourceTypes/{resourceTypeId}/alarmDictionary", a.getDictionaryOfType(v))
+		get(v.base()+"/alarmDictionaries", list(a, v.dictionaries, (*Snapshot).dictionarySource))
+		get(v.base()+"/alarmDictionaries/{alarmDictionaryId}", single(a, v.dictionaries, "alarm dictionary", (*Snapshot).AlarmDictionary))
+		get(v.base()+"/resourcePools", list(a, v.pools, (*Snapshot).poolSource))
+		get(v.base()+"/resourcePools/{resourcePoolId}", single(a, v.pools, "resource pool", (*Snapshot).ResourcePool))
+		get(v.base()+"/resourcePools/{resourcePoolId}/resources", a.listResources(v))
+		get(v.base()+"/resourcePools/{resourcePoolId}/resources/{resourceId}", a.getResource(v))
+		if v.sites != nil {
+			get(v.base()+"/oCloudSites", list(a, v.sites, (*Snapshot).siteSource))
+			get(v.base()+"/oCloudSites/{oCloudSiteId}", single(a, v.sites, "O-Cloud site", (*Snapshot).OCloudSite))
+		}
+		if v.locations != nil {
+			get(v.base()+"/locations", list(a, v.locations, (*Snapshot).locationSource))
+			get(v.base()+"/locations/{globalLocationId}", a.getLocation(v))
+		}
+		openapi.Routes(r, BasePath, v.name)
+	}
 }
 
 // apiVersions is the answer of the version resources.
@@ -76,151 +124,37 @@ type apiVersion struct {
 	Version string `json:"version"`
 }
 
-// apiVersions lists the versions of all majors. One prefix cannot name several majors, so
-// here it names none.
-func (a *API) apiVersions(w http.ResponseWriter, _ *http.Request) error {
-	return rest.WriteJSON(w, http.StatusOK, apiVersions{a.model.options.ServiceURI + BasePath, []apiVersion{{versionV1}}})
-}
-
-func (a *API) apiVersionsV1(w http.ResponseWriter, _ *http.Request) error {
-	return rest.WriteJSON(w, http.StatusOK, apiVersions{a.model.options.ServiceURI + baseV1, []apiVersion{{versionV1}}})
-}
-
-func (a *API) getOCloudInfo(w http.ResponseWriter, r *http.Request) error {
-	o := a.model.options
-	info := oCloudInfoV1{
-		OCloudID:      o.OCloudID,
-		GlobalCloudID: o.GlobalCloudID,
-		Globalcloudid: o.GlobalCloudID,
-		Name:          o.Name,
-		Description:   o.Description,
-		ServiceURI:    o.ServiceURI,
-	}
-	if asksFor(r.URL.Query(), "extensions") {
-		info.Extensions = o.Extensions
-		if info.Extensions == nil {
-			info.Extensions = map[string]string{}
+// apiVersions lists versions. One prefix cannot name several majors: for all of them it
+// names none.
+func (a *API) apiVersions(major string, listed ...*version) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		answer := apiVersions{URIPrefix: a.model.Snapshot().OCloud().ServiceURI + BasePath + major}
+		for _, v := range listed {
+			answer.APIVersions = append(answer.APIVersions, apiVersion{v.number})
 		}
+		return rest.WriteCacheable(w, r, answer)
 	}
-	return rest.WriteJSON(w, http.StatusOK, info)
 }
 
-func (a *API) listDeploymentManagers(w http.ResponseWriter, r *http.Request) error {
-	profile, err := a.mayReadProfiles(r.Context())
-	if err != nil {
-		return err
+// list serves a list of records that everybody sees alike.
+func list[R any](a *API, k *rest.Kind[R], source func(*Snapshot) rest.Source[R]) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		return k.List(w, r, source(a.model.Snapshot()))
 	}
-	return rest.WriteList(w, records(a.model.Snapshot().DeploymentManagers, func(d *DeploymentManager) []byte {
-		return a.deploymentManagerV1(d, profile)
-	}))
 }
 
-func (a *API) getDeploymentManager(w http.ResponseWriter, r *http.Request) error {
-	id, err := rest.UUID(r, "deploymentManagerId")
-	if err != nil {
-		return err
-	}
-	d, found := a.model.Snapshot().DeploymentManager(id)
-	if !found {
-		return unknown("deployment manager", id)
-	}
-	profile, err := a.mayReadProfiles(r.Context())
-	if err != nil {
-		return err
-	}
-	return rest.WriteEncoded(w, http.StatusOK, a.deploymentManagerV1(d, profile))
-}
-
-func (a *API) mayReadProfiles(ctx context.Context) (bool, error) {
-	return a.access.Allowed(ctx, VerbProfile, baseV1+"/deploymentManagers")
-}
-
-// deploymentManagerV1 returns the record, with how to reach the cluster for those who may
-// see that. They are few, so that view is encoded when it is asked for.
-func (a *API) deploymentManagerV1(d *DeploymentManager, profile bool) []byte {
-	if !profile {
-		return d.v1
-	}
-	v := d.viewV1(a.model.options.OCloudID)
-	v.Extensions.ProfileData = &managerProfileV1{
-		ClusterAPIEndpoint: d.Facts.ServiceURI,
-		ClusterCACert:      string(d.Facts.CABundle),
-	}
-	return encoded(v)
-}
-
-func (a *API) listResourceTypes(w http.ResponseWriter, _ *http.Request) error {
-	return rest.WriteList(w, records(a.model.Snapshot().ResourceTypes, func(t *ResourceType) []byte { return t.v1 }))
-}
-
-func (a *API) getResourceType(w http.ResponseWriter, r *http.Request) error {
-	id, err := rest.UUID(r, "resourceTypeId")
-	if err != nil {
-		return err
-	}
-	t, found := a.model.Snapshot().ResourceType(id)
-	if !found {
-		return unknown("resource type", id)
-	}
-	return rest.WriteEncoded(w, http.StatusOK, t.v1)
-}
-
-func (a *API) listResourcePools(w http.ResponseWriter, _ *http.Request) error {
-	return rest.WriteList(w, records(a.model.Snapshot().ResourcePools, func(p *ResourcePool) []byte { return p.v1 }))
-}
-
-func (a *API) getResourcePool(w http.ResponseWriter, r *http.Request) error {
-	id, err := rest.UUID(r, "resourcePoolId")
-	if err != nil {
-		return err
-	}
-	p, found := a.model.Snapshot().ResourcePool(id)
-	if !found {
-		return unknown("resource pool", id)
-	}
-	return rest.WriteEncoded(w, http.StatusOK, p.v1)
-}
-
-// listResources lists a pool's servers. Their elements come along when they are asked for.
-func (a *API) listResources(w http.ResponseWriter, r *http.Request) error {
-	pool, err := rest.UUID(r, "resourcePoolId")
-	if err != nil {
-		return err
-	}
-	s := a.model.Snapshot()
-	if _, found := s.ResourcePool(pool); !found {
-		return unknown("resource pool", pool)
-	}
-	render := func(srv *Server) []byte { return srv.v1 }
-	if asksFor(r.URL.Query(), "elements") {
-		render = (*Server).withElementsV1
-	}
-	return rest.WriteList(w, records(s.Servers(pool), render))
-}
-
-// getResource returns a server with its elements, or one element. A resource of another
-// pool is not found: its path is another.
-func (a *API) getResource(w http.ResponseWriter, r *http.Request) error {
-	pool, err := rest.UUID(r, "resourcePoolId")
-	if err != nil {
-		return err
-	}
-	id, err := rest.UUID(r, "resourceId")
-	if err != nil {
-		return err
-	}
-	s := a.model.Snapshot()
-	if _, found := s.ResourcePool(pool); !found {
-		return unknown("resource pool", pool)
-	}
-	srv, index, found := s.Resource(pool, id)
-	switch {
-	case !found:
-		return unknown("resource", id)
-	case index >= 0:
-		return rest.WriteEncoded(w, http.StatusOK, encoded(srv.elementV1(index)))
-	default:
-		return rest.WriteEncoded(w, http.StatusOK, srv.withElementsV1())
+// single serves one of them. Its path ends in its identifier, a UUID.
+func single[R any](a *API, k *rest.Kind[R], what string, get func(*Snapshot, uuid.UUID) (R, bool)) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := rest.UUID(r, k.IDName)
+		if err != nil {
+			return err
+		}
+		record, found := get(a.model.Snapshot(), id)
+		if !found {
+			return unknown(what, id)
+		}
+		return k.Object(w, r, record)
 	}
 }
 
@@ -228,25 +162,103 @@ func unknown(kind string, id uuid.UUID) error {
 	return fmt.Errorf("%s %s: %w", kind, id, fault.NotFound)
 }
 
-// records renders a sequence of records for rest.WriteList.
-func records[T any](all iter.Seq[T], render func(T) []byte) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		for record := range all {
-			if !yield(render(record), nil) {
-				return
-			}
+func (a *API) listDeploymentManagers(v *version) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		profile, err := a.mayReadProfiles(r.Context(), v)
+		if err != nil {
+			return err
 		}
+		return v.managers.List(w, r, a.model.Snapshot().managerSource(profile))
 	}
 }
 
-// asksFor tells whether a query asks for an attribute that is left out unless it does.
-func asksFor(q url.Values, attribute string) bool {
-	if _, all := q["all_fields"]; all {
-		return true
+func (a *API) getDeploymentManager(v *version) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := rest.UUID(r, v.managers.IDName)
+		if err != nil {
+			return err
+		}
+		d, found := a.model.Snapshot().DeploymentManager(id)
+		if !found {
+			return unknown("deployment manager", id)
+		}
+		profile, err := a.mayReadProfiles(r.Context(), v)
+		if err != nil {
+			return err
+		}
+		return v.managers.Object(w, r, managerRow{d, profile})
 	}
-	return slices.ContainsFunc(q["fields"], func(list string) bool {
-		return slices.ContainsFunc(strings.Split(list, ","), func(field string) bool {
-			return field == attribute || strings.HasPrefix(field, attribute+"/")
-		})
-	})
+}
+
+func (a *API) mayReadProfiles(ctx context.Context, v *version) (bool, error) {
+	return a.access.Allowed(ctx, VerbProfile, v.base()+"/deploymentManagers")
+}
+
+func (a *API) getDictionaryOfType(v *version) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := rest.UUID(r, v.types.IDName)
+		if err != nil {
+			return err
+		}
+		t, found := a.model.Snapshot().ResourceType(id)
+		if !found {
+			return unknown("resource type", id)
+		}
+		return v.dictionaries.Object(w, r, t.Dictionary)
+	}
+}
+
+// getLocation serves a location. The SMO gave it its identifier: any text.
+func (a *API) getLocation(v *version) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id := mux.Vars(r)[v.locations.IDName]
+		l, found := a.model.Snapshot().Location(id)
+		if !found {
+			return fmt.Errorf("location %q: %w", strings.ToValidUTF8(id, "?"), fault.NotFound)
+		}
+		return v.locations.Object(w, r, l)
+	}
+}
+
+// listResources lists a pool's servers. Their elements come along when they are asked for.
+func (a *API) listResources(v *version) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		pool, err := rest.UUID(r, v.pools.IDName)
+		if err != nil {
+			return err
+		}
+		s := a.model.Snapshot()
+		if _, found := s.ResourcePool(pool); !found {
+			return unknown("resource pool", pool)
+		}
+		return v.servers.List(w, r, s.serverSource(pool, &a.counts))
+	}
+}
+
+// getResource returns a server with its elements, or one element. A resource of another
+// pool is not found: its path is another.
+func (a *API) getResource(v *version) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		pool, err := rest.UUID(r, v.pools.IDName)
+		if err != nil {
+			return err
+		}
+		id, err := rest.UUID(r, v.servers.IDName)
+		if err != nil {
+			return err
+		}
+		s := a.model.Snapshot()
+		if _, found := s.ResourcePool(pool); !found {
+			return unknown("resource pool", pool)
+		}
+		srv, index, found := s.Resource(pool, id)
+		switch {
+		case !found:
+			return unknown("resource", id)
+		case index >= 0:
+			return v.elements.Object(w, r, elementRow{srv, index})
+		default:
+			return v.servers.Object(w, r, srv)
+		}
+	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -30,11 +32,16 @@ func (a *access) Allowed(_ context.Context, verb, path string) (bool, error) {
 	return a.allowed, a.err
 }
 
+// newAPI returns the API in both versions.
+func newAPI(m *Model, a Access) *API {
+	return NewAPI(m, a, APIOptions{Versions: []string{"v1", "v2"}}, rest.NewPager(rest.PagingOptions{Size: 10_000, Decimal: true}, []byte("a key of replicas")))
+}
+
 // serve starts the API of a model on loopback.
 func serve(t testing.TB, m *Model, a Access) *httptest.Server {
 	t.Helper()
 	router := mux.NewRouter().SkipClean(true)
-	NewAPI(m, a).Routes(router)
+	newAPI(m, a).Routes(router)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { router.ServeHTTP(w, rest.Normalize(r)) }))
 	t.Cleanup(s.Close)
 	return s
@@ -79,7 +86,7 @@ func TestRoutes(t *testing.T) {
 		status       int
 		want         string // part of the body
 	}{
-		{"GET", "/api_versions", 200, `"uriPrefix":"https://o2ims.example.net/o2ims-infrastructureInventory","apiVersions":[{"version":"1.0.0"}]`},
+		{"GET", "/api_versions", 200, `"uriPrefix":"https://o2ims.example.net/o2ims-infrastructureInventory","apiVersions":[{"version":"1.0.0"},{"version":"2.0.0"}]`},
 		{"GET", "/v1/api_versions", 200, `"uriPrefix":"https://o2ims.example.net/o2ims-infrastructureInventory/v1"`},
 		{"GET", "/v1", 200, `"oCloudId":"` + oCloudID},
 		{"GET", "/v1/", 200, `"serviceUri":"https://o2ims.example.net"`},
@@ -94,11 +101,12 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1/resourceTypes/x", 400, "resourceTypeId"},
 		{"GET", "/v1/resourcePools", 200, `"oCloudId":"` + oCloudID},
 		{"GET", "/v1/resourcePools/" + pool, 200, `"name":"edge-1"`},
-		{"GET", "/v1/resourcePools/" + pool + "/", 200, `"globalLocationId":""`},
+		{"GET", "/v1/resourcePools/" + pool + "/", 200, `"globalLocationId":"unspecified"`},
 		{"GET", "/v1/resourcePools/" + nobody, 404, nobody},
 		{"GET", "/v1/resourcePools/x", 400, "resourcePoolId"},
 		{"GET", "/v1/resourcePools/" + pool + "/resources", 200, `"globalAssetId":"SN-a"`},
-		{"GET", "/v1/resourcePools/" + pool + "/resources?filter=(eq,a,b);(eq,c,d)", 200, `"globalAssetId":"SN-a"`},
+		{"GET", "/v1/resourcePools/" + pool + "/resources?filter=(eq,a,b);(eq,c,d)", 400, `attribute \"a\" is not known`},
+		{"GET", "/v1/resourcePools/" + pool + "/resources?filter=(eq,globalAssetId,SN-a);(eq,extensions/clusterName,edge-1)", 200, `"globalAssetId":"SN-a"`},
 		{"GET", "/v1/resourcePools/" + nobody + "/resources", 404, nobody},
 		{"GET", "/v1/resourcePools/x/resources", 400, "resourcePoolId"},
 		{"GET", "/v1/resourcePools/" + pool + "/resources/" + srv.ID.String(), 200, `"elements":[{`},
@@ -108,7 +116,28 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1/resourcePools/" + nobody + "/resources/" + srv.ID.String(), 404, "resource pool"},
 		{"GET", "/v1/resourcePools/" + pool + "/resources/" + nobody, 404, nobody},
 		{"GET", "/v1/resourcePools/" + pool + "/resources/x", 400, "resourceId"},
-		{"GET", "/v2/deploymentManagers", 404, ""},
+		{"GET", "/v1/resourceTypes/" + srv.Type.ID.String() + "/alarmDictionary", 200, `"managementInterfaceId":["O2IMS"]`},
+		{"GET", "/v1/resourceTypes/" + nobody + "/alarmDictionary", 404, nobody},
+		{"GET", "/v1/alarmDictionaries", 200, srv.Type.Dictionary.ID.String()},
+		{"GET", "/v1/alarmDictionaries/" + srv.Type.Dictionary.ID.String(), 200, `"entityType":"PowerEdge XR8620t"`},
+		{"GET", "/v1/locations", 404, ""},
+		{"GET", "/v1/oCloudSites", 404, ""},
+		{"GET", "/v1/openapi.yaml", 200, "openapi: 3.1.0"},
+		{"GET", "/v2/api_versions", 200, `"uriPrefix":"https://o2ims.example.net/o2ims-infrastructureInventory/v2","apiVersions":[{"version":"2.0.0"}]`},
+		{"GET", "/v2", 200, `"extensions":{}`},
+		{"GET", "/v2/deploymentManagers", 200, `"name":"edge-2"`},
+		{"GET", "/v2/resourceTypes/" + srv.Type.ID.String(), 200, `"alarmDictionaryId":"` + srv.Type.Dictionary.ID.String()},
+		{"GET", "/v2/resourceTypes/" + srv.Type.ID.String() + "/alarmDictionary", 200, `"pkNotificationField":["alarmDefinitionID"]`},
+		{"GET", "/v2/resourcePools/" + pool, 200, `"oCloudSiteId":"` + SiteID(oCloudID, "default").String()},
+		{"GET", "/v2/resourcePools/" + pool + "/resources/" + srv.ID.String(), 200, `"elements":[{`},
+		{"GET", "/v2/oCloudSites", 200, `"resourcePools":["`},
+		{"GET", "/v2/oCloudSites/" + SiteID(oCloudID, "default").String(), 200, `"name":"default"`},
+		{"GET", "/v2/oCloudSites/" + nobody, 404, nobody},
+		{"GET", "/v2/oCloudSites/default", 400, "oCloudSiteId"},
+		{"GET", "/v2/locations", 200, `"globalLocationId":"unspecified"`},
+		{"GET", "/v2/locations/unspecified", 200, `"oCloudSiteIds":["`},
+		{"GET", "/v2/locations/nowhere%20at%20all", 404, "nowhere at all"},
+		{"GET", "/v3", 404, ""},
 		{"GET", "/v1/resourcetypes", 404, ""},
 		{"GET", "/v1//resourceTypes", 404, ""},
 		{"POST", "/v1", 405, `"status":405`},
@@ -124,7 +153,7 @@ func TestRoutes(t *testing.T) {
 			if r.StatusCode != tc.status || !strings.Contains(string(body), tc.want) {
 				t.Errorf("%d %s\nwant %d and %s", r.StatusCode, body, tc.status, tc.want)
 			}
-			if r.StatusCode == http.StatusOK && (!json.Valid(body) || r.Header.Get("Content-Type") != "application/json") {
+			if r.StatusCode == http.StatusOK && !strings.HasSuffix(tc.path, ".yaml") && (!json.Valid(body) || r.Header.Get("Content-Type") != "application/json") {
 				t.Errorf("not JSON: %s %s", r.Header.Get("Content-Type"), body)
 			}
 			if got := r.Header.Get("Allow"); (got == "GET, HEAD") != (tc.status == http.StatusMethodNotAllowed) {
@@ -162,14 +191,19 @@ func TestRecordsAreWholesome(t *testing.T) {
 	m := twoClusters(t)
 	m.setNodes("edge-2", machine("c", "uuid:c"), hardware.Machine{Name: "bare", Key: "uuid:bare"}, machine("dup", "uuid:a"))
 	s := serve(t, m, &access{allowed: true})
-	lists := map[string]string{
-		"/v1/deploymentManagers": "deploymentManagerId",
-		"/v1/resourceTypes":      "resourceTypeId",
-		"/v1/resourcePools":      "resourcePoolId",
+	lists := make(map[string]string)
+	for _, version := range []string{"/v1", "/v2"} {
+		lists[version+"/deploymentManagers"] = "deploymentManagerId"
+		lists[version+"/resourceTypes"] = "resourceTypeId"
+		lists[version+"/alarmDictionaries"] = "alarmDictionaryId"
+		lists[version+"/resourcePools"] = "resourcePoolId"
+		for p := range m.Snapshot().ResourcePools {
+			lists[version+"/resourcePools/"+p.ID.String()+"/resources"] = "resourceId"
+		}
 	}
-	for p := range m.Snapshot().ResourcePools {
-		lists["/v1/resourcePools/"+p.ID.String()+"/resources?all_fields"] = "resourceId"
-		lists["/v1/resourcePools/"+p.ID.String()+"/resources"] = "resourceId"
+	lists["/v2/locations"], lists["/v2/oCloudSites"] = "globalLocationId", "oCloudSiteId"
+	for path, id := range maps.Clone(lists) {
+		lists[path+"?all_fields"] = id
 	}
 	for path, idKey := range lists {
 		_, body := fetch(t, s, http.MethodGet, BasePath+path)
@@ -205,14 +239,17 @@ func TestElements(t *testing.T) {
 	s := serve(t, m, &access{})
 	list := BasePath + "/v1/resourcePools/" + PoolID(oCloudID, "default", "edge-1").String() + "/resources"
 	for query, want := range map[string]bool{
-		"":                                    false,
-		"?all_fields":                         true,
-		"?fields=elements":                    true,
-		"?fields=description,elements":        true,
-		"?fields=elements/resourceId":         true,
-		"?fields=description":                 false,
-		"?fields=elementsOfStyle":             false,
-		"?all_fields&filter=(eq,a,b);(x,y,z)": true,
+		"":                                 false,
+		"?all_fields":                      true,
+		"?fields=elements":                 true,
+		"?fields=description,elements":     true,
+		"?fields=elements/resourceId":      true,
+		"?fields=description":              false,
+		"?fields=elementsOfStyle":          false,
+		"?exclude_fields=extensions":       false,
+		"?exclude_default":                 false,
+		"?exclude_default&fields=elements": true,
+		"?all_fields&filter=(neq,tags,b);(eq,groups,null)": true,
 	} {
 		_, body := fetch(t, s, http.MethodGet, list+query)
 		if got := strings.Contains(string(body), `"elements":`); got != want {
@@ -279,7 +316,7 @@ func TestServerExtensions(t *testing.T) {
 	if srv.Type.Kind != "LOGICAL" {
 		t.Errorf("resourceKind of a virtual machine = %s", srv.Type.Kind)
 	}
-	got := extensions(t, srv.v1)
+	got := extensions(t, srv.v1.Whole)
 	for key, want := range map[string]string{
 		"vendor": `"Dell Inc."`, "model": `"PowerEdge XR8620t"`, "memory": `"65536 MiB"`, "clusterName": `"edge-1"`, "synthetic": `true`,
 		"processors": `[{"architecture":"amd64","cores":32,"cpus":64,"frequency":2000,"model":"Intel(R) Xeon(R) Gold 6438N","vendor":"Intel"}]`,
@@ -313,7 +350,7 @@ func TestProfileData(t *testing.T) {
 		{"deployer", access{allowed: true}, 200, true},
 		{"nobody can tell", access{err: fault.Unavailable}, 503, false},
 	} {
-		for _, path := range []string{"", "/" + DeploymentManagerID(oCloudID, "id-edge-1").String()} {
+		for _, path := range []string{"?all_fields", "?fields=extensions/profileData", "/" + DeploymentManagerID(oCloudID, "id-edge-1").String()} {
 			t.Run(tc.name+path, func(t *testing.T) {
 				a := tc.access
 				r, body := fetch(t, serve(t, m, &a), http.MethodGet, BasePath+"/v1/deploymentManagers"+path)
@@ -347,4 +384,31 @@ func TestOCloudInfo(t *testing.T) {
 			t.Errorf("%s\nwant %s", body, tc.want)
 		}
 	}
+}
+
+// get asks a handler itself. headers are names and values in turn.
+func get(t testing.TB, h http.Handler, path string, headers ...string) (*http.Response, []byte) {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, rest.Normalize(r))
+	return w.Result(), w.Body.Bytes()
+}
+
+// linkOf returns the path and query of the next page; "" when there is none.
+func linkOf(t testing.TB, h http.Header) string {
+	t.Helper()
+	link := h.Get("Link")
+	if link == "" {
+		return ""
+	}
+	target, found := strings.CutSuffix(strings.TrimPrefix(link, "<"), `>; rel="next"`)
+	u, err := url.Parse(target)
+	if err != nil || !found || u.Scheme != "https" || u.Host == "" {
+		t.Fatalf("Link: %s (%v)", link, err)
+	}
+	return u.RequestURI()
 }

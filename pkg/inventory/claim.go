@@ -19,7 +19,11 @@ type claim struct {
 
 	id          uuid.UUID
 	duplicateOf uuid.UUID // zero for the claim that holds
-	server      *Server   // what is shown
+
+	pool   *poolRule   // that the machine is in; nil: the cluster's own
+	rivals []*poolRule // that would have as good a claim to it, if they were older
+
+	server *Server // what is shown
 }
 
 // claimsOf returns what a cluster claims. A cluster that the hub does not know, or has not

@@ -68,7 +68,7 @@ func (d *discard) Write(b []byte) (int, error) {
 func BenchmarkListResources(b *testing.B) {
 	m := fleet(b, 1, 10_000)
 	router := mux.NewRouter()
-	NewAPI(m, &access{}).Routes(router)
+	newAPI(m, &access{}).Routes(router)
 	list := func(b *testing.B, path string) {
 		r := httptest.NewRequest(http.MethodGet, path, nil)
 		for b.Loop() {
@@ -92,12 +92,11 @@ func BenchmarkListResources(b *testing.B) {
 		}
 	})
 	b.Run("encode", func(b *testing.B) {
-		f := facts("cluster-0", 0)
 		for b.Loop() {
 			w := &discard{header: make(http.Header)}
 			e := json.NewEncoder(w)
 			for _, srv := range all {
-				if err := e.Encode(srv.viewV1(f, Reporting{})); err != nil {
+				if err := e.Encode(srv.view()); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -27,9 +27,6 @@ type Options struct {
 	Description   string
 	ServiceURI    string            // of all services, without path: https://host[:port]
 	Extensions    map[string]string // of the O-Cloud
-
-	// PoolFor assigns servers to resource pools; nil stands for OnePoolPerCluster.
-	PoolFor PoolFor
 }
 
 // Validate reports everything that is wrong with o.
@@ -44,24 +41,17 @@ func (o *Options) Validate() error {
 	return errors.Join(faults...)
 }
 
-// PoolFor tells which resource pool a machine belongs to; for a nil machine, which pool
-// stands for the cluster itself, so that it exists before the cluster has a machine.
-// Equal specs mean the same pool. It must be a pure function.
-type PoolFor func(f ClusterFacts, m *hardware.Machine) PoolSpec
-
-// OnePoolPerCluster is the assignment that needs no configuration: a site for each
-// ManagedClusterSet and, there, a pool for each managed cluster.
-func OnePoolPerCluster(f ClusterFacts, _ *hardware.Machine) PoolSpec {
-	site := f.ClusterSet
-	if site == "" {
-		site = "default"
+// oCloud returns the same as a record.
+func (o *Options) oCloud() OCloud {
+	return OCloud{
+		ID: o.OCloudID, GlobalCloudID: o.GlobalCloudID, Name: o.Name, Description: o.Description,
+		ServiceURI: o.ServiceURI, Extensions: o.Extensions,
 	}
-	return PoolSpec{Site: site, Name: f.Name, Description: "Nodes of managed cluster " + f.Name}
 }
 
 // Model is the inventory. Its methods are safe for concurrent use.
 type Model struct {
-	options Options
+	options Options                  // as they were at the start; see Snapshot.OCloud
 	current atomic.Pointer[Snapshot] // what readers see
 
 	mu        sync.Mutex // guards all that follows: the writers' side
@@ -72,6 +62,9 @@ type Model struct {
 	contested map[string]struct{}   // keys with several claims
 	types     map[typeKey]*countedType
 	pools     map[uuid.UUID]*countedPool
+	hierarchy *hierarchy
+	described []*countedPool // pools that are there without resources, too
+	moved     bool           // pools came or went since places were made
 }
 
 // New returns a model of an O-Cloud of which nothing is known yet.
@@ -79,18 +72,17 @@ func New(o Options) (*Model, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if o.PoolFor == nil {
-		o.PoolFor = OnePoolPerCluster
-	}
 	m := &Model{
 		options:   o,
-		next:      newSnapshot(),
+		next:      newSnapshot(o.oCloud()),
 		clusters:  make(map[string]*cluster),
 		byID:      make(map[string][]*cluster),
 		claims:    make(map[string][]*claim),
 		contested: make(map[string]struct{}),
 		types:     make(map[typeKey]*countedType),
 		pools:     make(map[uuid.UUID]*countedPool),
+		hierarchy: resolve(Hierarchy{}),
+		moved:     true,
 	}
 	m.publish()
 	return m, nil
@@ -101,7 +93,45 @@ func (m *Model) Snapshot() *Snapshot { return m.current.Load() }
 
 // publish lets readers see what the writers did. The trees that readers hold are never
 // written again: the writers go on with copies of the nodes that they touch.
-func (m *Model) publish() { m.current.Store(m.next.clone()) }
+func (m *Model) publish() {
+	s := m.next.clone()
+	if m.moved {
+		s.places = &places{oCloudID: s.oCloud.ID, hierarchy: m.hierarchy, pools: s.pools}
+		m.next.places, m.moved = s.places, false
+	}
+	m.current.Store(s)
+}
+
+// OCloud returns what is said of the O-Cloud itself. Nobody may change it.
+func (m *Model) OCloud() *OCloud { return m.Snapshot().OCloud() }
+
+// SetOCloud replaces what is said of the O-Cloud itself. Another oCloudId gives everything
+// but servers and their elements another identifier.
+func (m *Model) SetOCloud(o OCloud) error {
+	options := Options{OCloudID: o.ID, GlobalCloudID: o.GlobalCloudID}
+	if err := options.Validate(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	renamed := m.next.oCloud.ID != o.ID
+	m.next.oCloud = &o
+	if renamed {
+		m.rebuild()
+	}
+	m.publish()
+	return nil
+}
+
+// SetHierarchy replaces what the administrator says of places and pools. Only records that
+// change by that are made anew.
+func (m *Model) SetHierarchy(h Hierarchy) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hierarchy = resolve(h)
+	m.arrange()
+	m.publish()
+}
 
 // SetCluster creates or replaces what is known of a managed cluster.
 func (m *Model) SetCluster(f ClusterFacts) {
@@ -109,7 +139,7 @@ func (m *Model) SetCluster(f ClusterFacts) {
 	defer m.mu.Unlock()
 	c := m.cluster(f.Name)
 	affected := m.reclaimID(c, &f)
-	c.facts = &f
+	c.facts, c.candidates = &f, m.hierarchy.candidates(&f)
 	m.project(affected...)
 	m.publish()
 }
@@ -123,7 +153,7 @@ func (m *Model) RemoveCluster(name string) {
 		return
 	}
 	affected := m.reclaimID(c, nil)
-	c.facts, c.nodes = nil, nil
+	c.facts, c.nodes, c.candidates = nil, nil, nil
 	m.project(affected...)
 	delete(m.clusters, name)
 	m.publish()
@@ -131,16 +161,19 @@ func (m *Model) RemoveCluster(name string) {
 
 // SetReport replaces the machines of a cluster by those of its newest report. A report
 // without a body leaves the machines as they are: it says that there was no room for
-// them, not that they are gone. What arrives before the cluster is known waits for it.
+// them, not that they are gone; one that had to leave out elements leaves those, see
+// retain. What arrives before the cluster is known waits for it.
 //
-// The model keeps the machines of inv; the caller must not change them afterwards.
+// The model takes over the machines of inv, and changes them: they are not the caller's
+// any more.
 func (m *Model) SetReport(cluster string, inv report.Inventory, head report.Head) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.cluster(cluster)
 	c.head = head
 	if head.Detail != report.DetailNone {
-		c.nodes, c.types = inv.Nodes, allowedTypes(inv.Nodes)
+		c.nodes = retain(c.nodes, inv.Nodes, head.Detail)
+		c.types = allowedTypes(c.nodes)
 	}
 	m.project(c)
 	m.publish()
@@ -224,9 +257,10 @@ type cluster struct {
 	head      report.Head
 	reporting Reporting
 
-	manager *DeploymentManager
-	pool    *countedPool
-	claims  []*claim
+	candidates []*selector // of pools that may have its nodes
+	manager    *DeploymentManager
+	pool       *countedPool // stands for its machines until there are any
+	claims     []*claim
 }
 
 func (m *Model) cluster(name string) *cluster {
@@ -256,7 +290,9 @@ func (m *Model) project(clusters ...*cluster) {
 			touched[cl.key] = struct{}{}
 		}
 	}
-	own := len(fresh)
+	for _, cl := range fresh {
+		cl.pool, cl.rivals = choose(cl.cluster.candidates, cl.node)
+	}
 	for key := range touched {
 		for _, changed := range m.settle(key) {
 			if !slices.Contains(clusters, changed.cluster) {
@@ -264,25 +300,31 @@ func (m *Model) project(clusters ...*cluster) {
 			}
 		}
 	}
+	m.replace(gone, fresh)
+	for _, c := range clusters {
+		m.projectManager(c)
+	}
+}
 
-	// New records first take hold of types and pools that old ones let go: what stays in
-	// use never goes in between.
+// replace makes the records of claims anew and drops those of others. New records first
+// take hold of types and pools that old ones let go: what stays in use never goes in
+// between.
+func (m *Model) replace(gone, fresh []*claim) {
 	servers := make([]*Server, len(fresh))
 	for i, cl := range fresh {
 		servers[i] = m.serverOf(cl)
 	}
-	for _, cl := range gone {
-		m.drop(cl.server)
-	}
-	for _, cl := range fresh[own:] {
-		m.drop(cl.server)
+	for _, list := range [][]*claim{gone, fresh} {
+		for _, cl := range list {
+			if cl.server != nil {
+				m.drop(cl.server)
+				cl.server = nil
+			}
+		}
 	}
 	for i, cl := range fresh {
 		cl.server = servers[i]
 		m.next.servers.ReplaceOrInsert(cl.server)
-	}
-	for _, c := range clusters {
-		m.projectManager(c)
 	}
 }
 
@@ -297,15 +339,18 @@ func (m *Model) projectManager(c *cluster) {
 	old, oldPool := c.manager, c.pool
 	c.manager, c.pool = nil, nil
 	if c.facts != nil && c.facts.Accepted {
-		c.pool = m.holdPool(m.options.PoolFor(*c.facts, nil))
+		if len(c.claims) == 0 {
+			c.pool = m.holdPool(m.emptyPool(c))
+		}
 		c.manager = &DeploymentManager{
-			ID:    DeploymentManagerID(m.options.OCloudID, m.clusterID(c)),
+			ID:    DeploymentManagerID(m.next.oCloud.ID, m.clusterID(c)),
 			Facts: *c.facts,
 			Nodes: summarize(c.nodes),
 
-			Reporting: c.reporting,
+			SupportedLocations: m.supportedLocations(c),
+			Reporting:          c.reporting,
 		}
-		c.manager.v1 = encoded(c.manager.viewV1(m.options.OCloudID))
+		c.manager.render(m.next.oCloud.ID)
 	}
 	if old != nil {
 		// Two clusters may have swapped an id in this projection: delete our record only.

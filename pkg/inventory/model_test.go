@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	apiv1alpha1 "github.com/o2ims/o2ims/pkg/apis/v1alpha1"
 	"github.com/o2ims/o2ims/pkg/hardware"
 	"github.com/o2ims/o2ims/pkg/report"
 )
@@ -109,16 +110,22 @@ func everything(m *Model) string {
 	s := m.Snapshot()
 	text := ""
 	for d := range s.DeploymentManagers {
-		text += string(d.v1) + "\n"
+		text += string(d.v1.Whole) + "\n"
 	}
 	for p := range s.ResourcePools {
-		text += string(p.v1) + "\n"
+		text += string(p.v1.Whole) + "\n"
 		for srv := range s.Servers(p.ID) {
-			text += string(srv.withElementsV1()) + "\n"
+			text += string(srv.withElements()) + "\n"
 		}
 	}
 	for typ := range s.ResourceTypes {
-		text += string(typ.v1) + "\n"
+		text += string(typ.v1.Whole) + fmt.Sprintln(*typ.Dictionary)
+	}
+	for site := range s.OCloudSites {
+		text += fmt.Sprintln(*site)
+	}
+	for l := range s.Locations {
+		text += fmt.Sprintln(*l)
 	}
 	return text
 }
@@ -177,7 +184,7 @@ func TestLifeOfACluster(t *testing.T) {
 	if first.ID != hardware.ServerID("uuid:a") {
 		t.Errorf("resourceId = %s, want that of the key", first.ID)
 	}
-	if e := extensions(t, first.v1); e["operationalState"] != "ENABLED" || e["reporting"] != nil {
+	if e := extensions(t, first.v1.Whole); e["operationalState"] != "ENABLED" || e["reporting"] != nil {
 		t.Errorf("extensions = %v, want ENABLED and no trouble", e)
 	}
 
@@ -185,16 +192,16 @@ func TestLifeOfACluster(t *testing.T) {
 	away.Available = "Unknown"
 	m.SetCluster(away)
 	see("an unreachable cluster keeps everything", 1, 1, 2, 8)
-	if e := extensions(t, server(t, m, "edge-1", "a").v1); e["operationalState"] != "UNKNOWN" || e["reporting"] == nil {
+	if e := extensions(t, server(t, m, "edge-1", "a").v1.Whole); e["operationalState"] != "UNKNOWN" || e["reporting"] == nil {
 		t.Errorf("extensions = %v, want UNKNOWN and why", e)
 	}
-	if e := extensions(t, first.v1); e["operationalState"] != "ENABLED" {
+	if e := extensions(t, first.v1.Whole); e["operationalState"] != "ENABLED" {
 		t.Error("a record that a reader holds has changed")
 	}
 
 	m.SetCluster(facts("edge-1", 1))
 	m.SetReporting("edge-1", Reporting{AddOn: Disabled, Since: epoch})
-	if e := extensions(t, server(t, m, "edge-1", "a").v1); e["operationalState"] != "UNKNOWN" {
+	if e := extensions(t, server(t, m, "edge-1", "a").v1.Whole); e["operationalState"] != "UNKNOWN" {
 		t.Errorf("add-on disabled: extensions = %v, want UNKNOWN", e)
 	}
 	m.SetReporting("edge-1", Reporting{AddOn: Enabled, AddOnAvailable: "True"})
@@ -274,7 +281,7 @@ func TestStates(t *testing.T) {
 			m.SetCluster(f)
 			m.setNodes("edge-1", n)
 			m.SetReporting("edge-1", tc.reporting)
-			e := extensions(t, server(t, m, "edge-1", "a").v1)
+			e := extensions(t, server(t, m, "edge-1", "a").v1.Whole)
 			state, _ := e["reporting"].(map[string]any)
 			got := []any{e["adminState"], e["operationalState"], e["usageState"], cmpNil(state["state"])}
 			if want := []any{tc.admin, tc.operational, tc.usage, tc.trouble}; !slices.Equal(got, want) {
@@ -333,11 +340,11 @@ func TestDuplicates(t *testing.T) {
 			loser := map[string]string{"old": "new", "new": "old"}[tc.keeper]
 			kept, lost := server(t, m, tc.keeper, "n"), server(t, m, loser, "n")
 			plain := hardware.ServerID("uuid:x")
-			if kept.ID != plain || extensions(t, kept.v1)["duplicateOf"] != nil {
+			if kept.ID != plain || extensions(t, kept.v1.Whole)["duplicateOf"] != nil {
 				t.Errorf("%s has %s, want %s and no duplicateOf", tc.keeper, kept.ID, plain)
 			}
-			if lost.ID != hardware.DuplicateID(plain, "id-"+loser) || extensions(t, lost.v1)["duplicateOf"] != plain.String() {
-				t.Errorf("%s has %s: %s", loser, lost.ID, lost.v1)
+			if lost.ID != hardware.DuplicateID(plain, "id-"+loser) || extensions(t, lost.v1.Whole)["duplicateOf"] != plain.String() {
+				t.Errorf("%s has %s: %s", loser, lost.ID, lost.v1.Whole)
 			}
 			if kept.elements[0].id == lost.elements[0].id {
 				t.Error("elements of both have the same resourceId")
@@ -390,7 +397,15 @@ func TestOrderOfArrivalDoesNotMatter(t *testing.T) {
 			step{"report " + name, func(m *Model) { m.setNodes(name, list...) }},
 			step{"reporting " + name, func(m *Model) { m.SetReporting(name, Reporting{AddOn: Enabled, AddOnAvailable: "True"}) }})
 	}
+	hierarchy := Hierarchy{
+		Sites: []apiv1alpha1.OCloudSite{siteAt("dc1", "nowhere")},
+		Pools: []apiv1alpha1.ResourcePool{
+			poolAt("first", "dc1", 1, poolSelector{Nodes: &nodeSelector{Names: []string{"n1"}}}),
+			poolAt("second", "dc1", 1, clustersNamed("c2", "c5")),
+		},
+	}
 	steps = append(steps,
+		step{"hierarchy", func(m *Model) { m.SetHierarchy(hierarchy) }},
 		step{"an older cluster comes", func(m *Model) { m.SetCluster(facts("gone", 9)) }},
 		step{"with all machines", func(m *Model) {
 			m.setNodes("gone", machine("n1", "uuid:x"), machine("n2", "uuid:y"), machine("n3", "uuid:z"))
@@ -406,7 +421,7 @@ func TestOrderOfArrivalDoesNotMatter(t *testing.T) {
 			s.do(m)
 		}
 		m.RemoveCluster("gone")
-		got, gotDuplicates := everything(m), fmt.Sprint(m.Duplicates())
+		got, gotDuplicates := everything(m), fmt.Sprint(m.Duplicates(), m.Status())
 		if round == 0 {
 			want, wantDuplicates = got, gotDuplicates
 			ids := make(map[uuid.UUID]bool)
@@ -459,7 +474,7 @@ func TestHostileReport(t *testing.T) {
 	show := func() string {
 		text := ""
 		for srv := range m.Snapshot().Servers(poolID) {
-			text += string(srv.withElementsV1())
+			text += string(srv.withElements())
 		}
 		return text
 	}
@@ -496,8 +511,8 @@ func TestHostileReport(t *testing.T) {
 		t.Errorf("%d resource types: one cluster fills the list that all share", n)
 	}
 	for srv := range m.Snapshot().Servers(PoolID(oCloudID, "default", "impostor")) {
-		if !json.Valid(srv.withElementsV1()) {
-			t.Fatalf("node %s is shown as %s", srv.Machine.Name, srv.withElementsV1())
+		if !json.Valid(srv.withElements()) {
+			t.Fatalf("node %s is shown as %s", srv.Machine.Name, srv.withElements())
 		}
 	}
 	m.RemoveCluster("impostor")

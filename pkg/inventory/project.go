@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"maps"
 
 	"github.com/o2ims/o2ims/pkg/hardware"
@@ -90,9 +91,10 @@ func (m *Model) typeOf(c *cluster, key typeKey) *ResourceType {
 // serverOf makes the record of a machine and takes hold of its types and its pool.
 func (m *Model) serverOf(c *claim) *Server {
 	machine, facts := c.node, *c.cluster.facts
+	site, pool := c.place()
 	s := &Server{
 		ID:          c.id,
-		PoolID:      m.holdPool(m.options.PoolFor(facts, machine)).ID,
+		PoolID:      m.holdPool(site, pool).ID,
 		Type:        m.typeOf(c.cluster, serverTypeKey(machine)),
 		Cluster:     c.cluster.name,
 		Machine:     machine,
@@ -104,7 +106,7 @@ func (m *Model) serverOf(c *claim) *Server {
 		e := &machine.Elements[i]
 		s.elements[i] = element{id: hardware.ElementID(s.ID, e.Class, e.Slot), typ: m.typeOf(c.cluster, elementTypeKey(kind, e))}
 	}
-	s.v1 = encoded(s.viewV1(facts, c.cluster.reporting))
+	s.render(facts, c.cluster.reporting, c.cluster.head.SHA256)
 	return s
 }
 
@@ -121,12 +123,14 @@ func (m *Model) holdType(key typeKey) *ResourceType {
 	t, known := m.types[key]
 	if !known {
 		t = &countedType{ResourceType: &ResourceType{
-			ID:   hardware.ResourceTypeID(m.options.OCloudID, key.kind, string(key.class), key.vendor, key.model),
+			ID:   hardware.ResourceTypeID(m.next.oCloud.ID, key.kind, string(key.class), key.vendor, key.model),
 			Kind: key.kind, Class: key.class, Vendor: key.vendor, Model: key.model,
 		}}
-		t.v1 = encoded(t.viewV1())
+		t.Dictionary = dictionaryOf(t.ResourceType)
+		t.render()
 		m.types[key] = t
 		m.next.types.ReplaceOrInsert(t.ResourceType)
+		m.next.dictionaries.ReplaceOrInsert(t.Dictionary)
 	}
 	t.use++
 	return t.ResourceType
@@ -138,24 +142,42 @@ func (m *Model) releaseType(t *ResourceType) {
 	if counted.use--; counted.use == 0 {
 		delete(m.types, key)
 		m.next.types.Delete(t)
+		m.next.dictionaries.Delete(t.Dictionary)
 	}
 }
 
-func (m *Model) holdPool(spec PoolSpec) *countedPool {
-	id := PoolID(m.options.OCloudID, spec.Site, spec.Name)
+// holdPool takes hold of the pool with this name at a site.
+func (m *Model) holdPool(site, name string) *countedPool {
+	id := PoolID(m.next.oCloud.ID, site, name)
 	p, known := m.pools[id]
 	if !known {
-		p = &countedPool{ResourcePool: &ResourcePool{ID: id}}
+		p = &countedPool{ResourcePool: &ResourcePool{ID: id, SiteID: SiteID(m.next.oCloud.ID, site)}}
 		m.pools[id] = p
-	}
-	if !known || !equalSpecs(p.PoolSpec, spec) {
-		pool := &ResourcePool{PoolSpec: spec, ID: id, SiteID: SiteID(m.options.OCloudID, spec.Site)}
-		pool.v1 = encoded(pool.viewV1(m.options.OCloudID))
-		p.ResourcePool = pool
-		m.next.pools.ReplaceOrInsert(pool)
+		m.showPool(p, m.poolSpec(site, name))
+		m.moved = true
 	}
 	p.use++
 	return p
+}
+
+// showPool makes the record of a pool.
+func (m *Model) showPool(p *countedPool, spec PoolSpec) {
+	pool := &ResourcePool{PoolSpec: spec, ID: p.ID, SiteID: p.SiteID}
+	pool.render(m.next.oCloud.ID)
+	p.ResourcePool = pool
+	m.next.pools.ReplaceOrInsert(pool)
+}
+
+// poolSpec describes the pool with this name at a site, which is the administrator's, or
+// that of the managed cluster with this name, or both.
+func (m *Model) poolSpec(site, name string) PoolSpec {
+	spec := PoolSpec{Site: site, Name: name, Description: "Nodes of managed cluster " + name}
+	if p, described := m.hierarchy.pools[name]; described && p.site == site {
+		spec.Description, spec.Extensions = cmp.Or(p.description, "Resource pool "+name), p.extensions
+	}
+	location := m.hierarchy.location(m.hierarchy.siteLocation(site))
+	spec.GlobalLocationID, spec.Location = location.GlobalLocationID, cmp.Or(location.Address, location.Name)
+	return spec
 }
 
 func (m *Model) releasePool(p *countedPool) {
@@ -164,6 +186,7 @@ func (m *Model) releasePool(p *countedPool) {
 	}
 	if p.use--; p.use == 0 {
 		delete(m.pools, p.ID)
+		m.moved = true
 		m.next.pools.Delete(p.ResourcePool)
 	}
 }

@@ -2,6 +2,8 @@ package inventory
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 
 	"github.com/google/btree"
 	"github.com/google/uuid"
@@ -9,16 +11,103 @@ import (
 	"github.com/o2ims/o2ims/pkg/hardware"
 )
 
+// OCloud is the O-Cloud itself. It is not one of the records, so it has no JSON of its own.
+type OCloud struct {
+	ID            string // oCloudId, a UUID; every other identifier is derived from it
+	GlobalCloudID string // UUID given by the SMO; empty until it has
+	Name          string
+	Description   string
+	ServiceURI    string            // of all services, without path: https://host[:port]
+	Extensions    map[string]string // may be nil
+}
+
+// Location is a place that the SMO knows. At least one of Coordinate, CivicAddress and
+// Address is there.
+//
+// Source: 3.2.6.2.16.
+type Location struct {
+	GlobalLocationID string // the SMO's identifier, any text; not a UUID
+	Name             string
+	Description      string
+	Coordinate       *Coordinate // may be nil
+	CivicAddress     []CivicAddressElement
+	Address          string            // may be empty
+	Extensions       map[string]string // may be nil
+	SiteIDs          []uuid.UUID       // of the sites here, ascending, never nil
+
+	rendered
+}
+
+// Coordinate is a point in WGS 84; degrees, and metres above the ellipsoid.
+type Coordinate struct {
+	Longitude float64
+	Latitude  float64
+	Altitude  *float64 // nil when nobody said
+}
+
+// CivicAddressElement is one element of an address, with a type of RFC 4776 that is passed
+// on and not interpreted.
+type CivicAddressElement struct {
+	Type  int
+	Value string
+}
+
+// OCloudSite is a collection of resource pools at one location.
+//
+// Source: 3.2.6.2.17.
+type OCloudSite struct {
+	ID               uuid.UUID
+	GlobalLocationID string // of a Location that is in the same Snapshot
+	Name             string
+	Description      string
+	Extensions       map[string]string // may be nil
+	PoolIDs          []uuid.UUID       // of its pools, ascending, never nil
+
+	rendered
+}
+
+// AlarmDictionary says which alarms the resources of one type can raise. There is one for
+// each ResourceType.
+//
+// Source: fact sheet A.9.
+type AlarmDictionary struct {
+	ID            uuid.UUID
+	TypeID        uuid.UUID // of its ResourceType
+	Version       string
+	SchemaVersion string
+	EntityType    string // the model, or what else is known of the type; never empty
+	Vendor        string // may be empty
+	Definitions   []AlarmDefinition
+
+	rendered
+}
+
+// AlarmDefinition is one alarm that resources of a type can raise.
+type AlarmDefinition struct {
+	ID               uuid.UUID
+	Name             string
+	LastChange       string // dictionary version in which it changed last
+	ChangeType       string // ADDED, DELETED or MODIFIED
+	Description      string
+	RepairActions    string
+	ClearingType     string            // AUTOMATIC or MANUAL
+	AdditionalFields map[string]string // may be nil
+}
+
 // DeploymentManager is one managed cluster as a place to deploy to.
 type DeploymentManager struct {
 	ID    uuid.UUID
 	Facts ClusterFacts
 	Nodes NodeSummary
 
+	// SupportedLocations are the globalLocationIds of the pools that the cluster's nodes
+	// are in, ascending, never nil.
+	SupportedLocations []string
+
 	// Reporting is how well the reports of the cluster reach us.
 	Reporting Reporting
 
-	v1 []byte // as a reader sees it
+	rendered
 }
 
 // NodeSummary is what a cluster's nodes have in common, and what some of them can do.
@@ -46,7 +135,7 @@ type ResourcePool struct {
 	ID     uuid.UUID
 	SiteID uuid.UUID
 
-	v1 []byte
+	rendered
 }
 
 // ResourceType is one make of thing: all resources of one kind, class, vendor and model.
@@ -57,7 +146,9 @@ type ResourceType struct {
 	Vendor string
 	Model  string
 
-	v1 []byte
+	Dictionary *AlarmDictionary // never nil
+
+	rendered
 }
 
 // serverClass is the class of servers in resource types, beside the classes of elements.
@@ -73,7 +164,7 @@ type Server struct {
 	DuplicateOf uuid.UUID // the resourceId that another cluster keeps; zero: this is no duplicate
 
 	elements []element // in the order of Machine.Elements
-	v1       []byte    // without elements
+	renderedServer
 }
 
 // element is what identifies one of a server's elements.
@@ -85,19 +176,24 @@ type element struct {
 // Snapshot is the whole inventory at one moment. It never changes. Lists are in ascending
 // order of id.
 type Snapshot struct {
-	managers *btree.BTreeG[*DeploymentManager]
-	pools    *btree.BTreeG[*ResourcePool]
-	types    *btree.BTreeG[*ResourceType]
-	servers  *btree.BTreeG[*Server]
+	oCloud       *OCloud
+	managers     *btree.BTreeG[*DeploymentManager]
+	pools        *btree.BTreeG[*ResourcePool]
+	types        *btree.BTreeG[*ResourceType]
+	dictionaries *btree.BTreeG[*AlarmDictionary]
+	servers      *btree.BTreeG[*Server]
+	places       *places // sites and locations
 }
 
 const treeDegree = 32
 
-func newSnapshot() *Snapshot {
+func newSnapshot(o OCloud) *Snapshot {
 	return &Snapshot{
-		managers: btree.NewG(treeDegree, func(a, b *DeploymentManager) bool { return before(a.ID, b.ID) }),
-		pools:    btree.NewG(treeDegree, func(a, b *ResourcePool) bool { return before(a.ID, b.ID) }),
-		types:    btree.NewG(treeDegree, func(a, b *ResourceType) bool { return before(a.ID, b.ID) }),
+		oCloud:       &o,
+		managers:     btree.NewG(treeDegree, func(a, b *DeploymentManager) bool { return before(a.ID, b.ID) }),
+		pools:        btree.NewG(treeDegree, func(a, b *ResourcePool) bool { return before(a.ID, b.ID) }),
+		types:        btree.NewG(treeDegree, func(a, b *ResourceType) bool { return before(a.ID, b.ID) }),
+		dictionaries: btree.NewG(treeDegree, func(a, b *AlarmDictionary) bool { return before(a.ID, b.ID) }),
 		servers: btree.NewG(treeDegree, func(a, b *Server) bool {
 			return before(a.PoolID, b.PoolID) || a.PoolID == b.PoolID && before(a.ID, b.ID)
 		}),
@@ -106,10 +202,16 @@ func newSnapshot() *Snapshot {
 
 // clone shares everything with s until either changes.
 func (s *Snapshot) clone() *Snapshot {
-	return &Snapshot{s.managers.Clone(), s.pools.Clone(), s.types.Clone(), s.servers.Clone()}
+	return &Snapshot{
+		oCloud: s.oCloud, managers: s.managers.Clone(), pools: s.pools.Clone(), types: s.types.Clone(),
+		dictionaries: s.dictionaries.Clone(), servers: s.servers.Clone(), places: s.places,
+	}
 }
 
 func before(a, b uuid.UUID) bool { return bytes.Compare(a[:], b[:]) < 0 }
+
+// OCloud returns the O-Cloud itself. Nobody may change it.
+func (s *Snapshot) OCloud() *OCloud { return s.oCloud }
 
 // DeploymentManagers yields all of them.
 func (s *Snapshot) DeploymentManagers(yield func(*DeploymentManager) bool) { s.managers.Ascend(yield) }
@@ -119,6 +221,27 @@ func (s *Snapshot) ResourcePools(yield func(*ResourcePool) bool) { s.pools.Ascen
 
 // ResourceTypes yields all of them.
 func (s *Snapshot) ResourceTypes(yield func(*ResourceType) bool) { s.types.Ascend(yield) }
+
+// AlarmDictionaries yields all of them.
+func (s *Snapshot) AlarmDictionaries(yield func(*AlarmDictionary) bool) { s.dictionaries.Ascend(yield) }
+
+// OCloudSites yields all of them.
+func (s *Snapshot) OCloudSites(yield func(*OCloudSite) bool) {
+	each(s.places.look().sites, yield)
+}
+
+// Locations yields all of them, in ascending order of globalLocationId.
+func (s *Snapshot) Locations(yield func(*Location) bool) {
+	each(s.places.look().locations, yield)
+}
+
+func each[T any](list []T, yield func(T) bool) {
+	for _, v := range list {
+		if !yield(v) {
+			return
+		}
+	}
+}
 
 // Servers yields the servers of one pool.
 func (s *Snapshot) Servers(pool uuid.UUID) func(yield func(*Server) bool) {
@@ -142,6 +265,31 @@ func (s *Snapshot) ResourcePool(id uuid.UUID) (*ResourcePool, bool) {
 // ResourceType returns the one with this id.
 func (s *Snapshot) ResourceType(id uuid.UUID) (*ResourceType, bool) {
 	return s.types.Get(&ResourceType{ID: id})
+}
+
+// AlarmDictionary returns the one with this id.
+func (s *Snapshot) AlarmDictionary(id uuid.UUID) (*AlarmDictionary, bool) {
+	return s.dictionaries.Get(&AlarmDictionary{ID: id})
+}
+
+// OCloudSite returns the one with this id.
+func (s *Snapshot) OCloudSite(id uuid.UUID) (*OCloudSite, bool) {
+	sites := s.places.look().sites
+	i, found := slices.BinarySearchFunc(sites, id, func(site *OCloudSite, id uuid.UUID) int { return bytes.Compare(site.ID[:], id[:]) })
+	if !found {
+		return nil, false
+	}
+	return sites[i], true
+}
+
+// Location returns the one with this globalLocationId.
+func (s *Snapshot) Location(id string) (*Location, bool) {
+	locations := s.places.look().locations
+	i, found := slices.BinarySearchFunc(locations, id, func(l *Location, id string) int { return strings.Compare(l.GlobalLocationID, id) })
+	if !found {
+		return nil, false
+	}
+	return locations[i], true
 }
 
 // Resource returns the resource with this id in a pool: a server, or the element of a

@@ -15,15 +15,19 @@ import (
 	"github.com/o2ims/o2ims/pkg/addon"
 	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/pkg/controller"
+	"github.com/o2ims/o2ims/pkg/inventory"
+	"github.com/o2ims/o2ims/pkg/rest"
 	"github.com/o2ims/o2ims/pkg/server"
 )
 
 // Options are the settings of the hub manager, one flag each.
 type Options struct {
-	Server server.Options
-	Auth   auth.Options
-	AddOn  addon.Options
-	Ingest controller.Options
+	Server    server.Options
+	Auth      auth.Options
+	AddOn     addon.Options
+	Ingest    controller.Options
+	Inventory inventory.APIOptions
+	Paging    rest.PagingOptions
 
 	Kubeconfig string // of the hub; empty: the pod's service account
 	Namespace  string // where the manager runs
@@ -48,6 +52,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	o.Auth.AddFlags(flags)
 	o.AddOn.AddFlags(flags)
 	o.Ingest.AddFlags(flags)
+	o.Inventory.AddFlags(flags)
+	o.Paging.AddFlags(flags)
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig of the hub; empty takes the pod's service account")
 	flags.StringVar(&o.Namespace, "namespace", "o2ims", "namespace the manager runs in")
 	flags.Float32Var(&o.QPS, "kube-qps", 200, "requests per second to the hub")
@@ -62,7 +68,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 
 // Validate reports every bad option, not only the first.
 func (o *Options) Validate() error {
-	faults := []error{o.Server.Validate(), o.Auth.Validate(), o.AddOn.Validate(), o.Ingest.Validate()}
+	faults := []error{o.Server.Validate(), o.Auth.Validate(), o.AddOn.Validate(), o.Ingest.Validate(),
+		o.Inventory.Validate(), o.Paging.Validate()}
 	if o.Namespace == "" {
 		faults = append(faults, errors.New("--namespace is required"))
 	}

@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
+	restclient "k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -28,6 +28,7 @@ import (
 	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/pkg/controller"
 	"github.com/o2ims/o2ims/pkg/inventory"
+	"github.com/o2ims/o2ims/pkg/rest"
 	"github.com/o2ims/o2ims/pkg/server"
 )
 
@@ -74,7 +75,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	apis, err := newServer(kube, model, ingest, registry, o)
+	apis, err := newServer(ctx, kube, model, ingest, registry, o)
 	if err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func oCloudID(ctx context.Context, kube kubernetes.Interface, given string) (str
 	return id, nil
 }
 
-func newManager(hub *rest.Config, o Options) (ctrl.Manager, error) {
+func newManager(hub *restclient.Config, o Options) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(controller.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
 		return nil, err
@@ -136,21 +137,29 @@ func newManager(hub *rest.Config, o Options) (ctrl.Manager, error) {
 	return mgr, nil
 }
 
-func newServer(kube kubernetes.Interface, model *inventory.Model, ingest *controller.Ingest, registry *prometheus.Registry, o Options) (*server.Server, error) {
+func newServer(ctx context.Context, kube kubernetes.Interface, model *inventory.Model, ingest *controller.Ingest, registry *prometheus.Registry, o Options) (*server.Server, error) {
 	clock := auth.SystemClock{}
 	authorizer := auth.NewAuthorizer(kube.AuthorizationV1().SubjectAccessReviews(), clock)
 	tokens := auth.NewTokenReviews(kube.AuthenticationV1().TokenReviews(), o.Auth.Audiences, clock)
 	gate := auth.NewGate(auth.ByIssuer{Default: tokens}, authorizer, registry)
 
+	secrets := kube.CoreV1().Secrets(o.Namespace)
+	key, err := server.SharedKey(ctx, secrets, o.Paging.KeySecret, rest.MarkerKeyBytes)
+	if err != nil {
+		return nil, err
+	}
+	o.Paging.BaseURL = o.Server.ExternalURL
+	api := inventory.NewAPI(model, authorizer, o.Inventory, rest.NewPager(o.Paging, key))
+
 	o.Server.Namespace = o.Namespace
 	parts := server.Parts{
-		Mounts:  []server.Mount{{Prefix: inventory.BasePath, Routes: inventory.NewAPI(model, authorizer).Routes}},
+		Mounts:  []server.Mount{{Prefix: inventory.BasePath, Routes: api.Routes}},
 		Checks:  []server.Check{{Name: "inventory", Ready: func() error { return ingest.Ready(&http.Request{}) }}},
 		Gate:    gate,
 		Metrics: registry,
 	}
 	if o.Server.CertFile == "" {
-		parts.Secrets = kube.CoreV1().Secrets(o.Namespace)
+		parts.Secrets = secrets
 	}
 	return server.New(o.Server, parts)
 }

@@ -140,7 +140,7 @@ type family struct {
 	kind  Kind
 	head  *metav1.Condition
 	parts map[int]*metav1.Condition
-	odd   string // a condition that has no business among ours, if there is one
+	twice string // type of a condition that stands there more than once, if there is one
 }
 
 func find(kind Kind, conditions []metav1.Condition) family {
@@ -149,17 +149,17 @@ func find(kind Kind, conditions []metav1.Condition) family {
 		c := &conditions[i]
 		if c.Type == kind.HeadType() {
 			if f.head != nil {
-				f.odd = c.Type
+				f.twice = c.Type
 			}
 			f.head = c
 			continue
 		}
 		index, ours := kind.partIndex(c.Type)
-		if !ours {
+		if !ours || index < 0 {
 			continue
 		}
-		if _, again := f.parts[index]; again || index < 0 {
-			f.odd = c.Type
+		if _, again := f.parts[index]; again {
+			f.twice = c.Type
 		}
 		f.parts[index] = c
 	}
@@ -189,21 +189,18 @@ func (f family) parseHead() (Head, error) {
 	return ParseHead(f.head.Message)
 }
 
-// exact tells whether the parts are those that the head announces, no fewer and no more.
+// exact tells whether the parts that the head announces are there, each once. Others are
+// passed over: an apply does not remove what somebody else wrote, so if they counted, a
+// slip of another writer would silence a cluster until a person notices. The digest tells
+// whether the announced ones are the right ones.
 func (f family) exact(parts int) error {
-	if f.odd != "" {
-		return reject(ReasonMalformed, "condition %s stands there twice or is no part of a report", f.odd)
-	}
-	if len(f.parts) > MaxParts {
-		return reject(ReasonTooLarge, "%d parts are more than %d", len(f.parts), MaxParts)
+	if f.twice != "" {
+		return reject(ReasonMalformed, "condition %s stands there twice", f.twice)
 	}
 	for i := range min(parts, MaxParts+1) {
 		if f.parts[i] == nil {
 			return reject(ReasonMalformed, "part %d of %d is missing", i, parts)
 		}
-	}
-	if len(f.parts) != parts {
-		return reject(ReasonMalformed, "there are %d parts, the head says %d", len(f.parts), parts)
 	}
 	return nil
 }
@@ -211,7 +208,7 @@ func (f family) exact(parts int) error {
 // frame is what the conditions hold, as far as it goes.
 func (f family) frame(e Envelope) Frame {
 	frame := Frame{Raw: e.Raw, Bytes: e.Bytes, SHA256: e.SHA256}
-	for i := range min(e.Parts, len(f.parts)) {
+	for i := range min(e.Parts, MaxParts+1) {
 		if part := f.parts[i]; part != nil {
 			frame.Parts = append(frame.Parts, part.Message)
 		}
@@ -224,8 +221,8 @@ func (f family) holds(e Envelope, u *Unframer) bool {
 	if f.exact(e.Parts) != nil {
 		return false
 	}
-	for _, part := range f.parts {
-		if part.Status != metav1.ConditionTrue || part.Reason != partReason {
+	for i := range e.Parts {
+		if part := f.parts[i]; part.Status != metav1.ConditionTrue || part.Reason != partReason {
 			return false
 		}
 	}

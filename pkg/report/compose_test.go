@@ -174,9 +174,6 @@ func TestDamageIsMendedWithoutANewSequence(t *testing.T) {
 		{"a part is gone", func(c []metav1.Condition) []metav1.Condition { return c[:len(c)-1] }},
 		{"a part is other text", func(c []metav1.Condition) []metav1.Condition { c[1].Message = "A" + c[1].Message[1:]; return c }},
 		{"a part has another reason", func(c []metav1.Condition) []metav1.Condition { c[1].Reason = "Other"; return c }},
-		{"a part too many", func(c []metav1.Condition) []metav1.Condition {
-			return append(c, metav1.Condition{Type: KindInventory.PartType(len(c) - 1), Status: "True", Reason: "Data", Message: "AAAA"})
-		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			current := tc.damage(slices.Clone(first.Entries))

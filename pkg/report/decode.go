@@ -38,7 +38,7 @@ func NewDecoder() (*Decoder, error) {
 }
 
 // Decode reads the inventory report of a managed cluster from the conditions of its
-// add-on. Texts and lists of the result may be shared with other results: read them only.
+// add-on. What the result points to may be shared with other results: read it only.
 //
 // Without any report the error wraps fault.NotFound. A report whose agent had nothing to
 // send wraps fault.Unavailable, every other fault fault.Invalid; ReasonOf tells more. With
@@ -55,7 +55,7 @@ func (d *Decoder) Decode(cluster string, conditions []metav1.Condition) (Report,
 	if err != nil {
 		return Report{Head: head}, fmt.Errorf("inventory report of %s: %w", cluster, err)
 	}
-	d.interner.share(rep.Inventory.Nodes)
+	d.interner.share(&rep.Inventory)
 	return rep, nil
 }
 

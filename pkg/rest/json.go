@@ -46,6 +46,18 @@ func WriteEncoded(w http.ResponseWriter, status int, body []byte) error {
 	return nil
 }
 
+// WriteCacheable answers with v, which the client need not be sent again while it has it.
+func WriteCacheable(w http.ResponseWriter, r *http.Request, v any) error {
+	body, err := Encode(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	if unmodified(w, r, DigestOf(body)) {
+		return nil
+	}
+	return WriteEncoded(w, http.StatusOK, body)
+}
+
 // listBufferBytes is how much of a list is collected before it is sent.
 const listBufferBytes = 32 << 10
 

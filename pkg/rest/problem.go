@@ -36,6 +36,8 @@ var statuses = []struct {
 	{fault.Forbidden, http.StatusForbidden},
 	{errMethod, http.StatusMethodNotAllowed},
 	{errMediaType, http.StatusUnsupportedMediaType},
+	{errURI, http.StatusRequestURITooLong},
+	{errHeader, http.StatusRequestHeaderFieldsTooLarge},
 	{fault.Invalid, http.StatusBadRequest},
 	{fault.NotFound, http.StatusNotFound},
 	{fault.Conflict, http.StatusConflict},

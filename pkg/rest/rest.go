@@ -28,8 +28,12 @@ import (
 	"github.com/o2ims/o2ims/pkg/fault"
 )
 
-// MaxBodyBytes is how long the body of a request may be.
-const MaxBodyBytes = 1 << 20
+// How long parts of a request may be.
+const (
+	MaxBodyBytes   = 1 << 20
+	MaxURIBytes    = 32 << 10 // a filter may be 4 KiB, three times that with escapes
+	MaxHeaderBytes = 64 << 10 // all header fields together
+)
 
 // Handler serves one method of one path. When it returns an error it has written nothing.
 type Handler func(w http.ResponseWriter, r *http.Request) error
@@ -126,6 +130,23 @@ func Normalize(r *http.Request) *http.Request {
 	return &copied
 }
 
+// CheckSize refuses a request whose URI or header fields are too long.
+func CheckSize(r *http.Request) error {
+	if len(r.RequestURI) > MaxURIBytes {
+		return fmt.Errorf("URI of %d bytes, more than %d: %w", len(r.RequestURI), MaxURIBytes, errURI)
+	}
+	size := 0
+	for name, values := range r.Header {
+		for _, value := range values {
+			size += len(name) + len(value)
+		}
+	}
+	if size > MaxHeaderBytes {
+		return fmt.Errorf("header fields of %d bytes, more than %d: %w", size, MaxHeaderBytes, errHeader)
+	}
+	return nil
+}
+
 type requestIDKey struct{}
 
 // WithRequestID gives the request the identifier under which it is found in the log.
@@ -142,4 +163,6 @@ func RequestID(ctx context.Context) string {
 var (
 	errMethod    = errors.New("method not allowed")
 	errMediaType = errors.New("unsupported media type")
+	errURI       = errors.New("URI too long")
+	errHeader    = errors.New("request header fields too large")
 )

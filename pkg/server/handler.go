@@ -74,6 +74,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 
+	if err := rest.CheckSize(r); err != nil {
+		rest.WriteProblem(out, r, err)
+		return
+	}
 	if !s.guarded(r.URL.Path) {
 		rest.WriteProblem(out, r, errNoSuchPath)
 		return
@@ -90,7 +94,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		rest.WriteProblem(out, r, errNoSuchPath)
 		return
 	}
-	match.Handler.ServeHTTP(out, r.WithContext(ctx))
+	body := &compressor{ResponseWriter: out, writers: &s.gzip, request: r}
+	match.Handler.ServeHTTP(body, r.WithContext(ctx))
+	body.end()
 }
 
 var errNoSuchPath = fmt.Errorf("path: %w", fault.NotFound)

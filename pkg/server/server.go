@@ -37,7 +37,7 @@ const (
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 120 * time.Second
 	shutdownTimeout   = 10 * time.Second
-	maxHeaderBytes    = 64 << 10
+	maxHeaderBytes    = 192 << 10 // beyond rest's limits, where net/http breaks off without a problem
 )
 
 // Mount is one API: what lies below Prefix is served by what Routes registers, to callers
@@ -75,6 +75,7 @@ type Server struct {
 	router  *mux.Router
 	metrics requestMetrics
 	certs   certificates
+	gzip    gzipWriters
 
 	stopping atomic.Bool
 

@@ -79,6 +79,15 @@ func testRoutes(r *mux.Router) {
 		}
 		return hello(w, r)
 	}})
+	r.Handle(prefix+"/v1/long", rest.Methods{http.MethodGet: func(w http.ResponseWriter, r *http.Request) error {
+		body := []byte(strings.Repeat("a long answer ", 1000))
+		w.Header().Set("ETag", `"1"`)
+		if _, unknown := r.URL.Query()["unknown"]; unknown {
+			_, _ = w.Write(body)
+			return nil
+		}
+		return rest.WriteEncoded(w, http.StatusOK, body)
+	}})
 	r.Handle(prefix+"/v1/panic", rest.Methods{http.MethodGet: func(http.ResponseWriter, *http.Request) error { panic("secret of the house") }})
 	r.Handle(prefix+"/v1/break", rest.Methods{http.MethodGet: func(w http.ResponseWriter, _ *http.Request) error {
 		_, _ = io.WriteString(w, "half")

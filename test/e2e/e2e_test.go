@@ -2,8 +2,13 @@
 // job and that what breaks mends: processes are killed, links cut, clusters detached,
 // and the inventory is right afterwards.
 //
-// One environment serves all tests; each test has managed clusters of its own, joined
-// when it needs them.
+// One environment serves all tests. Two managed clusters are there from the start: edge,
+// which every test may read, and core, whose nodes one test changes. Tests that turn a
+// managed cluster upside down join one of their own.
+//
+// Tests that disturb the hub run one after the other, and first. All others are
+// parallel, and so run after them: most of their time is spent waiting for somebody
+// else's time-outs.
 package e2e
 
 import (
@@ -11,15 +16,33 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
+	"time"
 
-	"github.com/o2ims/o2ims/test/harness"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/o2ims/o2ims/test/harness/machines"
 	"github.com/o2ims/o2ims/test/ocloud"
 )
 
 // cloud is the environment of this test run; nil under -short.
 var cloud *ocloud.OCloud
+
+// Managed clusters of the whole run, and their nodes.
+const (
+	edge      = "edge"
+	edgeLocal = "local-1" // the machine that the tests run on
+	edgeDell  = "r610"
+	edgeRyzen = "ryzen"
+
+	core      = "core"
+	coreDell  = "r610-2"
+	coreRyzen = "ryzen-2"
+)
+
+// removalGrace is short enough to wait for, and long enough for a test to disable and
+// enable an add-on on a busy machine.
+const removalGrace = 40 * time.Second
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -27,21 +50,21 @@ func TestMain(m *testing.M) {
 		fmt.Println("skipped: these tests need a real hub, which -short leaves out")
 		os.Exit(0)
 	}
+	if err := flag.Set("test.parallel", "16"); err != nil { // they wait more than they compute
+		panic(err)
+	}
 	os.Exit(run(m))
 }
 
 func run(m *testing.M) int {
-	root, err := harness.RepositoryRoot()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	cloud, err = ocloud.Start(context.Background(), ocloud.Options{
-		Binary:   filepath.Join(root, "bin", "o2ims"),
+	ctx := context.Background()
+	var err error
+	cloud, err = ocloud.Start(ctx, ocloud.Options{
+		Dir:      os.Getenv("E2E_DIR"), // keeps the logs; without it they go with the environment
 		Progress: os.Stdout,
 		Values: map[string]any{"manager": map[string]any{
 			"replicas":  2,
-			"extraArgs": []any{"--leader-lease-duration=3s"},
+			"extraArgs": []any{"--leader-lease-duration=3s", "--removal-grace=" + removalGrace.String()},
 		}},
 	})
 	if err != nil {
@@ -49,5 +72,45 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer cloud.Stop()
-	return m.Run()
+	if err := joinShared(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "environment:", err)
+		return 1
+	}
+	code := m.Run()
+	// Every process had the rights of its manifest, all run long: was one missing?
+	if missing := refusals(cloud.Env.Dir()); len(missing) > 0 {
+		fmt.Println("--- FAIL: rights that were missing")
+		for _, line := range missing {
+			fmt.Println("   ", line)
+		}
+		return 1
+	}
+	return code
+}
+
+// joinShared brings up the managed clusters that tests share.
+func joinShared(ctx context.Context) error {
+	first, err := snapshots(ctx, 0)
+	if err != nil {
+		return err
+	}
+	second, err := snapshots(ctx, 1)
+	if err != nil {
+		return err
+	}
+	group, each := errgroup.WithContext(ctx)
+	for name, nodes := range map[string][]machines.Machine{
+		edge: {machines.Local(edgeLocal), first[edgeDell], first[edgeRyzen]},
+		core: {second[coreDell], second[coreRyzen]},
+	} {
+		group.Go(func() error {
+			if err := joinCluster(ctx, each, name, nodes...); err != nil {
+				return err
+			}
+			return cloud.Eventually(each, "the servers of "+name, func(ctx context.Context) error {
+				return hasServers(ctx, name, len(nodes))
+			})
+		})
+	}
+	return group.Wait()
 }

@@ -40,16 +40,19 @@ import (
 // Names in the environment.
 const (
 	Namespace      = "o2ims"                               // of the manager, on the hub
-	AgentNamespace = "open-cluster-management-agent-addon" // of agent and probes, on a spoke
+	AgentNamespace = "open-cluster-management-agent-addon" // of agent and probes, on a spoke, unless configured
 	hubNode        = "hub-1"
 )
 
 // Options say what to start.
 type Options struct {
-	Binary   string         // o2ims, as `make build` leaves it
+	Binary   string         // o2ims; empty: $O2IMS_BINARY, else bin/o2ims, where `make build` leaves it
 	Dir      string         // state and logs; empty: a temporary folder
 	Values   map[string]any // laid over the chart's and the environment's own
 	Progress io.Writer      // a line per step; nil drops them
+
+	// BeforeInstall may change the hub before o2ims comes onto it; nil leaves it.
+	BeforeInstall func(context.Context, *harness.Env) error
 }
 
 // OCloud is a running environment.
@@ -96,11 +99,8 @@ func Start(ctx context.Context, opts Options) (*OCloud, error) {
 }
 
 func (o *OCloud) start(ctx context.Context) (err error) {
-	if o.opts.Binary, err = filepath.Abs(o.opts.Binary); err != nil {
+	if o.opts.Binary, err = binary(o.opts.Binary); err != nil {
 		return err
-	}
-	if _, err := os.Stat(o.opts.Binary); err != nil {
-		return fmt.Errorf("o2ims is not built, run make build: %w", err)
 	}
 	if o.bwrap, err = harness.EnsureCommand(ctx, "bwrap", "bubblewrap", o.progress); err != nil {
 		return err
@@ -117,19 +117,49 @@ func (o *OCloud) start(ctx context.Context) (err error) {
 	if err := o.Env.Hub.AddNode(ctx, machines.Local(hubNode).Node()); err != nil {
 		return err
 	}
-	if o.hub, err = o.startKubelet(ctx, o.Env.Hub, Namespace, nil); err != nil {
+	if o.hub, err = o.startKubelet(ctx, o.Env.Hub, []string{Namespace}, nil); err != nil {
 		return fmt.Errorf("hub: %w", err)
+	}
+	if o.opts.BeforeInstall != nil {
+		if err := o.opts.BeforeInstall(ctx, o.Env); err != nil {
+			return err
+		}
 	}
 	return o.install(ctx)
 }
 
-// startKubelet runs what arrives in one namespace of a cluster.
-func (o *OCloud) startKubelet(ctx context.Context, c *harness.Cluster, namespace string, nodeRoot func(string) string) (*kubelet.Kubelet, error) {
+// binary finds the program that images are made of.
+func binary(path string) (string, error) {
+	if path == "" {
+		path = os.Getenv("O2IMS_BINARY")
+	}
+	if path == "" {
+		root, err := harness.RepositoryRoot()
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(root, "bin", "o2ims")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("o2ims is not built, run make build: %w", err)
+	}
+	return path, nil
+}
+
+// Binary is the program that images are made of.
+func (o *OCloud) Binary() string { return o.opts.Binary }
+
+// startKubelet runs what arrives in some namespaces of a cluster, or in all.
+func (o *OCloud) startKubelet(ctx context.Context, c *harness.Cluster, namespaces []string, nodeRoot func(string) string) (*kubelet.Kubelet, error) {
 	config := c.RESTConfig()
 	return kubelet.Start(ctx, kubelet.Options{
 		RESTConfig:  config,
 		ClusterName: c.Name,
-		Namespaces:  []string{namespace},
+		Namespaces:  namespaces,
 		Dir:         filepath.Join(o.Env.Dir(), "kubelets", c.Name),
 		Images:      o.image,
 		NodeRoot:    nodeRoot,
@@ -269,7 +299,7 @@ func (o *OCloud) AddSpoke(ctx context.Context, name string, nodes ...machines.Ma
 			return nil, err
 		}
 	}
-	if s.Kubelet, err = o.startKubelet(ctx, cluster, AgentNamespace, s.root); err != nil {
+	if s.Kubelet, err = o.startKubelet(ctx, cluster, nil, s.root); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	o.mu.Lock()
@@ -367,15 +397,21 @@ func (o *OCloud) Get(ctx context.Context, path string, v any) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	body, err := okBody(response)
 	if err != nil {
-		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s: %s", path, response.Status, body)
+		return fmt.Errorf("GET %s: %w", path, err)
 	}
 	return json.Unmarshal(body, v)
+}
+
+// okBody reads the body of an answer that has to be 200.
+func okBody(response *http.Response) ([]byte, error) {
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", response.Status, body)
+	}
+	return body, err
 }
 
 // Do sends a request to the API; an empty token sends none.

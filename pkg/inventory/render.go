@@ -1,0 +1,77 @@
+package inventory
+
+import (
+	"fmt"
+
+	"github.com/o2ims/o2ims/pkg/rest"
+)
+
+// rendered is what a record keeps of how each version of the API shows it.
+type rendered struct {
+	oCloudID string
+	v1, v2   rest.Encoded // they share their bytes where the versions do not differ
+}
+
+// renderedServer is the same for a server, with what else its view is made of.
+type renderedServer struct {
+	rendered
+	operational string
+	trouble     *trouble
+}
+
+// render encodes a view. No view has a value that cannot be encoded, so an error is a
+// fault in this package.
+func render(a rest.Attributes, view any) rest.Encoded {
+	e, err := a.Encode(view)
+	if err != nil {
+		panic(fmt.Sprintf("inventory record %T: %v", view, err))
+	}
+	return e
+}
+
+func (m *DeploymentManager) render(oCloudID string) {
+	m.oCloudID = oCloudID
+	m.v1 = render(managerAttributes, m.view())
+	m.v1.DeepDigest = rest.DigestOf(m.v1.Whole, []byte(m.Facts.ServiceURI), m.Facts.CABundle)
+	m.v2 = m.v1
+}
+
+func (p *ResourcePool) render(oCloudID string) {
+	p.oCloudID = oCloudID
+	p.v1, p.v2 = render(poolAttributesV1, p.viewV1()), render(poolAttributesV2, p.viewV2())
+}
+
+// render renders the type's alarm dictionary, too: version 1 has it within the type.
+func (t *ResourceType) render() {
+	t.Dictionary.v1 = render(rest.Attributes{}, t.Dictionary.view())
+	t.Dictionary.v2 = t.Dictionary.v1
+	t.v1, t.v2 = render(typeAttributesV1, t.viewV1()), render(typeAttributesV2, t.viewV2())
+}
+
+func (s *OCloudSite) render() { s.v2 = render(extensionsEmptied, s.view()) }
+
+func (l *Location) render() { l.v2 = render(extensionsEmptied, l.view()) }
+
+// render encodes a server without its elements. report is the digest of the report that
+// the machine came from: with all that is in the server itself, its elements follow from it.
+func (s *Server) render(f ClusterFacts, r Reporting, report string) {
+	s.operational = operationalState(s.Machine.Server.Node, live(f, r))
+	if t, troubled := troubleOf(f, r); troubled {
+		s.trouble = &t
+	}
+	s.v1 = render(resourceAttributes, s.view())
+	s.v1.DeepDigest = rest.DigestOf(s.v1.Whole, []byte(report))
+	s.v2 = s.v1
+}
+
+// Identifiers as lists are ordered by them.
+
+func (o *OCloud) id() string          { return o.ID }
+func (m managerRow) id() string       { return m.ID.String() }
+func (p *ResourcePool) id() string    { return p.ID.String() }
+func (t *ResourceType) id() string    { return t.ID.String() }
+func (d *AlarmDictionary) id() string { return d.ID.String() }
+func (s *OCloudSite) id() string      { return s.ID.String() }
+func (l *Location) id() string        { return l.GlobalLocationID }
+func (s *Server) id() string          { return s.ID.String() }
+func (e elementRow) id() string       { return e.server.elements[e.index].id.String() }

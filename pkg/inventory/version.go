@@ -1,0 +1,177 @@
+package inventory
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/o2ims/o2ims/pkg/filter"
+	"github.com/o2ims/o2ims/pkg/hardware"
+	"github.com/o2ims/o2ims/pkg/rest"
+)
+
+// version is one version of the API: how it shows each kind of record. All versions read
+// the same model.
+type version struct {
+	name   string // as in paths, such as v1
+	number string // such as 1.0.0
+
+	oCloud       *rest.Kind[*OCloud]
+	managers     *rest.Kind[managerRow]
+	types        *rest.Kind[*ResourceType]
+	pools        *rest.Kind[*ResourcePool]
+	servers      *rest.Kind[*Server]
+	elements     *rest.Kind[elementRow]
+	dictionaries *rest.Kind[*AlarmDictionary]
+	locations    *rest.Kind[*Location]   // nil: the version has none
+	sites        *rest.Kind[*OCloudSite] // likewise
+}
+
+func (v *version) base() string { return BasePath + "/" + v.name }
+
+// versions are all that there are, by name.
+func versions(p *rest.Pager) map[string]*version {
+	return map[string]*version{"v1": newV1(p), "v2": newV2(p)}
+}
+
+// newVersion returns what all versions have in common.
+func newVersion(name, number string, p *rest.Pager) *version {
+	return &version{
+		name: name, number: number,
+		managers: &rest.Kind[managerRow]{
+			IDName: "deploymentManagerId", ID: managerRow.id, Pager: p,
+			Schema:     filter.NewSchema(managerRow.view, managerShortcuts...),
+			Attributes: managerAttributes,
+			Encoded:    managerRow.encoded,
+			Deep:       managerRow.deep,
+		},
+		servers: &rest.Kind[*Server]{
+			IDName: "resourceId", ID: (*Server).id, Pager: p,
+			Schema:     filter.NewSchema((*Server).view, serverShortcuts...),
+			Attributes: resourceAttributes,
+			Encoded:    func(s *Server) rest.Encoded { return s.v1 },
+			Deep:       (*Server).withElements,
+		},
+		elements: &rest.Kind[elementRow]{
+			IDName: "resourceId", ID: elementRow.id, Pager: p,
+			Schema:     filter.NewSchema(elementRow.view),
+			Attributes: resourceAttributes,
+			Encoded:    func(e elementRow) rest.Encoded { return render(resourceAttributes, e.view()) },
+		},
+		dictionaries: &rest.Kind[*AlarmDictionary]{
+			IDName: "alarmDictionaryId", ID: (*AlarmDictionary).id, Pager: p,
+			Schema:  filter.NewSchema((*AlarmDictionary).view),
+			Encoded: func(d *AlarmDictionary) rest.Encoded { return d.v1 },
+		},
+	}
+}
+
+// managerRow is a deploymentManager as one caller sees it.
+type managerRow struct {
+	*DeploymentManager
+	profile bool // with how to reach the cluster
+}
+
+var managerAttributes = rest.Attributes{
+	Optional:  []string{"extensions"},
+	Emptied:   []string{"capabilities", "capacity"},
+	ByDefault: []string{"extensions"},
+	Deep:      []string{"extensions"}, // the profile is in them
+}
+
+func (m managerRow) view() deploymentManagerView {
+	v := m.DeploymentManager.view()
+	if m.profile {
+		v.Extensions.ProfileData = &managerProfile{
+			ClusterAPIEndpoint: m.Facts.ServiceURI,
+			ClusterCACert:      string(m.Facts.CABundle),
+		}
+	}
+	return v
+}
+
+func (m managerRow) encoded() rest.Encoded {
+	e := m.v1
+	if !m.profile {
+		e.DeepDigest = e.Digest
+	}
+	return e
+}
+
+// deep returns the record with what the caller may see. Those who may see profiles are
+// few, so that is encoded when they ask.
+func (m managerRow) deep() []byte {
+	if !m.profile {
+		return m.v1.Whole
+	}
+	return encoded(m.view())
+}
+
+var managerShortcuts = []filter.Shortcut[managerRow]{
+	filter.At("deploymentManagerId", func(m managerRow) uuid.UUID { return m.ID }),
+	filter.At("name", func(m managerRow) string { return m.Facts.Name }),
+	filter.At("serviceUri", func(m managerRow) string { return m.Facts.ServiceURI }),
+	filter.At("supportedLocations", func(m managerRow) []string { return m.SupportedLocations }),
+	filter.At("capabilities", func(m managerRow) map[string]string { return capabilities(m.Facts, m.Nodes) }),
+	filter.At("extensions/available", func(m managerRow) string { return m.available() }),
+	filter.At("extensions/clusterID", func(m managerRow) string { return m.Facts.ClusterID }),
+	filter.At("extensions/clusterSet", func(m managerRow) string { return m.Facts.ClusterSet }),
+	filter.At("extensions/kubernetesVersion", func(m managerRow) string { return m.Facts.KubernetesVersion }),
+	filter.At("extensions/labels", func(m managerRow) map[string]string { return m.Facts.Labels }),
+}
+
+var poolShortcuts = []filter.Shortcut[*ResourcePool]{
+	filter.At("resourcePoolId", func(p *ResourcePool) uuid.UUID { return p.ID }),
+	filter.At("name", func(p *ResourcePool) string { return p.Name }),
+	filter.At("description", func(p *ResourcePool) string { return p.Description }),
+}
+
+// resourceAttributes are those of servers and of elements.
+var resourceAttributes = rest.Attributes{
+	Optional: []string{"elements"},
+	Emptied:  []string{"extensions"},
+	OnDemand: []string{"elements"},
+	Deep:     []string{"elements"},
+}
+
+// serverShortcuts are all attributes of a server: of these there are thousands in a list.
+var serverShortcuts = []filter.Shortcut[*Server]{
+	filter.At("resourceId", func(s *Server) uuid.UUID { return s.ID }),
+	filter.At("resourcePoolId", func(s *Server) uuid.UUID { return s.PoolID }),
+	filter.At("resourceTypeId", func(s *Server) uuid.UUID { return s.Type.ID }),
+	filter.At("globalAssetId", func(s *Server) string { return s.Machine.Server.Serial }),
+	filter.At("description", (*Server).description),
+	filter.At("tags", func(*Server) []string { return nil }),
+	filter.At("groups", func(*Server) []string { return nil }),
+	filter.At("elements", (*Server).elementViews),
+	filter.At("extensions/adminState", func(s *Server) string { return administrativeState(s.Machine.Server.Node) }),
+	filter.At("extensions/bios", func(s *Server) *hardware.BIOS { return s.Machine.Server.BIOS }),
+	filter.At("extensions/board", func(s *Server) *hardware.Board { return s.Machine.Server.Board }),
+	filter.At("extensions/chassis", func(s *Server) string { return s.Machine.Server.Chassis }),
+	filter.At("extensions/clusterName", func(s *Server) string { return s.Cluster }),
+	filter.At("extensions/duplicateOf", (*Server).duplicateOf),
+	filter.At("extensions/labels", (*Server).labels),
+	filter.At("extensions/memory", (*Server).memory),
+	filter.At("extensions/model", func(s *Server) string { return s.Machine.Server.Model }),
+	filter.At("extensions/nics", func(s *Server) map[string]nicView { return nicsOf(s.Machine) }),
+	filter.At("extensions/node", (*Server).node),
+	filter.At("extensions/node/name", func(s *Server) string { return s.Machine.Name }),
+	filter.At("extensions/numa", func(s *Server) []hardware.NUMANode { return s.Machine.Server.NUMA }),
+	filter.At("extensions/operationalState", func(s *Server) string { return s.operational }),
+	filter.At("extensions/os", func(s *Server) *hardware.OS { return s.Machine.Server.OS }),
+	filter.At("extensions/processors", func(s *Server) []processorView { return processorsOf(s.Machine) }),
+	filter.At("extensions/reporting", func(s *Server) *trouble { return s.trouble }),
+	filter.At("extensions/sku", func(s *Server) string { return s.Machine.Server.SKU }),
+	filter.At("extensions/storage", func(s *Server) map[string]storageView { return disksOf(s.Machine) }),
+	filter.At("extensions/synthetic", func(s *Server) bool { return s.Machine.Server.Synthetic }),
+	filter.At("extensions/systemUUID", func(s *Server) string { return s.Machine.Server.SystemUUID }),
+	filter.At("extensions/usageState", func(s *Server) string { return usageState(s.operational) }),
+	filter.At("extensions/vendor", func(s *Server) string { return s.Machine.Server.Vendor }),
+	filter.At("extensions/virtual", func(s *Server) string { return s.Machine.Server.Virtual }),
+}
+
+// elementRow is one element of a server as a resource of its own.
+type elementRow struct {
+	server *Server
+	index  int
+}
+
+func (e elementRow) view() elementView { return e.server.element(e.index) }

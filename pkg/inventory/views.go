@@ -1,0 +1,529 @@
+package inventory
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/o2ims/o2ims/pkg/hardware"
+	"github.com/o2ims/o2ims/pkg/rest"
+)
+
+// The views in this file are the same in both versions of the API. A tag o2:"open" is on
+// what the standard leaves to us: there a filter may ask for any name.
+
+type deploymentManagerView struct {
+	DeploymentManagerID uuid.UUID         `json:"deploymentManagerId"`
+	Name                string            `json:"name"`
+	Description         string            `json:"description"`
+	OCloudID            string            `json:"oCloudId"`
+	ServiceURI          string            `json:"serviceUri"`
+	SupportedLocations  []string          `json:"supportedLocations"`
+	Capabilities        map[string]string `json:"capabilities" o2:"open"`
+	Capacity            map[string]any    `json:"capacity" o2:"open"`
+	Extensions          managerExtensions `json:"extensions" o2:"open"`
+}
+
+type managerExtensions struct {
+	Available         string            `json:"available"`
+	ClusterID         string            `json:"clusterID,omitempty"`
+	ClusterSet        string            `json:"clusterSet,omitempty"`
+	KubernetesVersion string            `json:"kubernetesVersion,omitempty"`
+	Labels            map[string]string `json:"labels,omitempty"`
+	ProfileName       string            `json:"profileName"`
+	ProfileData       *managerProfile   `json:"profileData,omitempty"`
+	Reporting         *trouble          `json:"reporting,omitempty"`
+}
+
+// managerProfile is how to reach a cluster. It has no credentials: we keep none.
+type managerProfile struct {
+	ClusterAPIEndpoint string `json:"cluster_api_endpoint"`
+	ClusterCACert      string `json:"cluster_ca_cert"` // PEM
+}
+
+// resourceView is a server or one of its elements; they differ in their extensions. It has
+// its elements last, so that they can be left out of, and added to, a record that is
+// encoded already.
+type resourceView[E any] struct {
+	ResourceID     uuid.UUID      `json:"resourceId"`
+	ResourcePoolID uuid.UUID      `json:"resourcePoolId"`
+	ResourceTypeID uuid.UUID      `json:"resourceTypeId"`
+	GlobalAssetID  string         `json:"globalAssetId"` // serial number
+	Description    string         `json:"description"`
+	Tags           []string       `json:"tags"`
+	Groups         []string       `json:"groups"`
+	Extensions     E              `json:"extensions" o2:"open"`
+	Elements       *[]elementView `json:"elements,omitempty"`
+}
+
+type (
+	serverView  = resourceView[serverExtensions]
+	elementView = resourceView[elementExtensions]
+)
+
+type serverExtensions struct {
+	AdminState       string                 `json:"adminState"`
+	BIOS             *hardware.BIOS         `json:"bios,omitempty"`
+	Board            *hardware.Board        `json:"board,omitempty"`
+	Chassis          string                 `json:"chassis,omitempty"`
+	ClusterName      string                 `json:"clusterName"`
+	DuplicateOf      string                 `json:"duplicateOf,omitempty"`
+	Labels           map[string]string      `json:"labels"`
+	Memory           string                 `json:"memory,omitempty"` // "65536 MiB"
+	Model            string                 `json:"model"`
+	NICs             map[string]nicView     `json:"nics"` // by interface name
+	Node             *nodeView              `json:"node,omitempty"`
+	NUMA             []hardware.NUMANode    `json:"numa,omitempty"`
+	OperationalState string                 `json:"operationalState"`
+	OS               *hardware.OS           `json:"os,omitempty"`
+	Processors       []processorView        `json:"processors"`
+	Reporting        *trouble               `json:"reporting,omitempty"`
+	SKU              string                 `json:"sku,omitempty"`
+	Storage          map[string]storageView `json:"storage"` // by disk name
+	Synthetic        bool                   `json:"synthetic,omitempty"`
+	SystemUUID       string                 `json:"systemUUID,omitempty"`
+	UsageState       string                 `json:"usageState"`
+	Vendor           string                 `json:"vendor"`
+	Virtual          string                 `json:"virtual,omitempty"`
+}
+
+type nodeView struct {
+	Name        string            `json:"name"`
+	Ready       string            `json:"ready,omitempty"`
+	Roles       []string          `json:"roles,omitempty"`
+	Addresses   []string          `json:"addresses,omitempty"`
+	Taints      []string          `json:"taints,omitempty"`
+	Capacity    map[string]string `json:"capacity,omitempty"`
+	Allocatable map[string]string `json:"allocatable,omitempty"`
+}
+
+type processorView struct {
+	Architecture string `json:"architecture,omitempty"`
+	CPUs         int    `json:"cpus,omitempty"` // logical processors of this package
+	Cores        int    `json:"cores,omitempty"`
+	Frequency    int    `json:"frequency,omitempty"` // MHz
+	Model        string `json:"model,omitempty"`
+	Vendor       string `json:"vendor,omitempty"`
+}
+
+type nicView struct {
+	Link       string  `json:"link,omitempty"`
+	MAC        string  `json:"mac,omitempty"`
+	Model      string  `json:"model,omitempty"`
+	PCIAddress string  `json:"pciAddress,omitempty"`
+	SpeedGbps  float64 `json:"speedGbps,omitempty"`
+}
+
+type storageView struct {
+	AlternateNames []string `json:"alternateNames"`
+	Model          string   `json:"model,omitempty"`
+	SerialNumber   string   `json:"serialNumber,omitempty"`
+	SizeBytes      uint64   `json:"sizeBytes,omitempty"`
+	Type           string   `json:"type,omitempty"` // HDD, SSD or NVME
+	WWN            string   `json:"wwn,omitempty"`
+}
+
+// elementExtensions has what a part of any class may have; what does not apply is absent.
+type elementExtensions struct {
+	Class     hardware.Class      `json:"class"`
+	Slot      string              `json:"slot"`
+	ParentID  string              `json:"parentId,omitempty"` // resourceId of the element it sits on
+	Vendor    string              `json:"vendor,omitempty"`
+	Model     string              `json:"model,omitempty"`
+	Serial    string              `json:"serial,omitempty"`
+	Subtype   string              `json:"subtype,omitempty"`
+	Driver    string              `json:"driver,omitempty"`
+	Firmware  string              `json:"firmware,omitempty"`
+	NUMA      *int                `json:"numa,omitempty"`
+	PCI       *hardware.PCIDevice `json:"pci,omitempty"`
+	Processor *hardware.CPU       `json:"processor,omitempty"`
+	Memory    *hardware.DIMM      `json:"memory,omitempty"`
+	Port      *hardware.PortState `json:"port,omitempty"`
+	SRIOV     *hardware.SRIOV     `json:"sriov,omitempty"`
+	Storage   *hardware.Disk      `json:"storage,omitempty"`
+}
+
+// encoded returns the JSON of one of the types above. They have no value that cannot be
+// encoded, so an error is a fault in this file.
+func encoded(v any) []byte {
+	b, err := rest.Encode(v)
+	if err != nil {
+		panic(fmt.Sprintf("inventory record %T: %v", v, err))
+	}
+	return b
+}
+
+func (m *DeploymentManager) view() deploymentManagerView {
+	f := m.Facts
+	v := deploymentManagerView{
+		DeploymentManagerID: m.ID,
+		Name:                f.Name,
+		Description:         "Managed cluster " + f.Name,
+		OCloudID:            m.oCloudID,
+		ServiceURI:          f.ServiceURI,
+		SupportedLocations:  m.SupportedLocations,
+		Capabilities:        capabilities(f, m.Nodes),
+		Capacity:            capacity(f),
+		Extensions: managerExtensions{
+			Available:         m.available(),
+			ClusterID:         f.ClusterID,
+			ClusterSet:        f.ClusterSet,
+			KubernetesVersion: f.KubernetesVersion,
+			Labels:            f.Labels,
+			ProfileName:       "k8s",
+		},
+	}
+	if t, troubled := troubleOf(f, m.Reporting); troubled {
+		v.Extensions.Reporting = &t
+	}
+	return v
+}
+
+func (m *DeploymentManager) available() string { return cmp.Or(m.Facts.Available, "Unknown") }
+
+// capabilities says what the cluster's claims and nodes tell of what it can do.
+func capabilities(f ClusterFacts, n NodeSummary) map[string]string {
+	c := make(map[string]string)
+	set := func(key, value string) {
+		if value != "" {
+			c[key] = value
+		}
+	}
+	flag := func(key string, on bool) {
+		if on {
+			c[key] = "true"
+		}
+	}
+	set("kubernetesVersion", f.KubernetesVersion)
+	set("platform", f.Claims["platform.open-cluster-management.io"])
+	set("product", f.Claims["product.open-cluster-management.io"])
+	set("region", f.Claims["region.open-cluster-management.io"])
+	set("architecture", strings.Join(n.Architectures, ","))
+	set("accelerators", strings.Join(n.Accelerators, ","))
+	flag("realtimeKernel", n.RealTimeKernel)
+	flag("sriov", n.SRIOV)
+	flag("ptp", n.PTP)
+	return c
+}
+
+// capacityKeys are the resources whose allocatable amounts stand in capacity itself, where
+// other implementations have them.
+var capacityKeys = [...]string{"cpu", "memory", "pods", "ephemeral-storage", "hugepages-1Gi", "hugepages-2Mi"}
+
+func capacity(f ClusterFacts) map[string]any {
+	c := make(map[string]any)
+	for _, key := range capacityKeys {
+		if quantity, ok := f.Allocatable[key]; ok {
+			c[key] = quantity
+		}
+	}
+	if len(f.Capacity) > 0 {
+		c["total"] = f.Capacity
+	}
+	if len(f.Allocatable) > 0 {
+		c["allocatable"] = f.Allocatable
+	}
+	return c
+}
+
+// name is "<vendor>/<model>", or what is known of it, at the least the class.
+func (t *ResourceType) name() string {
+	switch {
+	case t.Vendor != "" && t.Model != "":
+		return t.Vendor + "/" + t.Model
+	case t.Vendor != "":
+		return t.Vendor + " " + string(t.Class)
+	case t.Model != "":
+		return t.Model
+	default:
+		return string(t.Class)
+	}
+}
+
+func (t *ResourceType) description() string {
+	d := strings.ToLower(t.Kind) + " " + string(t.Class)
+	if what := makeOf(t.Vendor, t.Model); what != "" {
+		d += ", " + what
+	}
+	return strings.ToUpper(d[:1]) + d[1:]
+}
+
+// makeOf joins vendor and model for a person: many models begin with the vendor's name.
+func makeOf(vendor, model string) string {
+	vendor, model = oneLine(vendor), oneLine(model)
+	if strings.HasPrefix(strings.ToLower(model), strings.ToLower(vendor)) {
+		return model
+	}
+	return strings.TrimSpace(vendor + " " + model)
+}
+
+// resourceClass is the standard's word for one of our classes.
+func resourceClass(c hardware.Class) string {
+	switch c {
+	case serverClass, hardware.Processor, hardware.Memory, hardware.Accelerator:
+		return "COMPUTE"
+	case hardware.Adapter, hardware.Port, hardware.PTPClock:
+		return "NETWORKING"
+	case hardware.Storage:
+		return "STORAGE"
+	default:
+		return undefinedClass
+	}
+}
+
+const undefinedClass = "UNDEFINED"
+
+func (s *Server) view() serverView {
+	return serverView{
+		ResourceID:     s.ID,
+		ResourcePoolID: s.PoolID,
+		ResourceTypeID: s.Type.ID,
+		GlobalAssetID:  s.Machine.Server.Serial,
+		Description:    s.description(),
+		Tags:           []string{},
+		Groups:         []string{},
+		Extensions:     s.extensions(),
+	}
+}
+
+func (s *Server) description() string {
+	d := "Node " + s.Machine.Name + " of cluster " + s.Cluster
+	if what := makeOf(s.Machine.Server.Vendor, s.Machine.Server.Model); what != "" {
+		d += ": " + what
+	}
+	return d
+}
+
+func (s *Server) extensions() serverExtensions {
+	m := s.Machine
+	return serverExtensions{
+		AdminState:       administrativeState(m.Server.Node),
+		BIOS:             m.Server.BIOS,
+		Board:            m.Server.Board,
+		Chassis:          m.Server.Chassis,
+		ClusterName:      s.Cluster,
+		DuplicateOf:      s.duplicateOf(),
+		Labels:           s.labels(),
+		Memory:           s.memory(),
+		Model:            m.Server.Model,
+		NICs:             nicsOf(m),
+		Node:             s.node(),
+		NUMA:             m.Server.NUMA,
+		OperationalState: s.operational,
+		OS:               m.Server.OS,
+		Processors:       processorsOf(m),
+		Reporting:        s.trouble,
+		SKU:              m.Server.SKU,
+		Storage:          disksOf(m),
+		Synthetic:        m.Server.Synthetic,
+		SystemUUID:       m.Server.SystemUUID,
+		UsageState:       usageState(s.operational),
+		Vendor:           m.Server.Vendor,
+		Virtual:          m.Server.Virtual,
+	}
+}
+
+func (s *Server) node() *nodeView {
+	n := s.Machine.Server.Node
+	if n == nil {
+		return &nodeView{Name: s.Machine.Name}
+	}
+	return &nodeView{Name: s.Machine.Name, Ready: n.Ready, Roles: n.Roles, Addresses: n.Addresses, Taints: n.Taints,
+		Capacity: n.Capacity, Allocatable: n.Allocatable}
+}
+
+func (s *Server) labels() map[string]string {
+	if n := s.Machine.Server.Node; n != nil && n.Labels != nil {
+		return n.Labels
+	}
+	return map[string]string{}
+}
+
+func (s *Server) memory() string {
+	if s.Machine.Server.MemoryBytes == 0 {
+		return ""
+	}
+	return strconv.FormatUint(s.Machine.Server.MemoryBytes>>20, 10) + " MiB"
+}
+
+func (s *Server) duplicateOf() string {
+	if s.DuplicateOf == uuid.Nil {
+		return ""
+	}
+	return s.DuplicateOf.String()
+}
+
+func processorsOf(m *hardware.Machine) []processorView {
+	list := []processorView{}
+	architecture := ""
+	if m.Server.OS != nil {
+		architecture = m.Server.OS.Architecture
+	}
+	for e := range elementsOf(m, hardware.Processor) {
+		p := processorView{Architecture: architecture, Model: e.Model, Vendor: e.Vendor}
+		if e.CPU != nil {
+			p.CPUs, p.Cores, p.Frequency = e.CPU.Threads, e.CPU.Cores, e.CPU.MHz
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+func nicsOf(m *hardware.Machine) map[string]nicView {
+	nics := make(map[string]nicView)
+	for e := range elementsOf(m, hardware.Port) {
+		nic, name := nicView{Model: e.Model}, e.Slot
+		if e.PCI != nil {
+			nic.PCIAddress = e.PCI.Address
+		}
+		if e.Port != nil {
+			name = cmp.Or(e.Port.Name, name)
+			nic.Link, nic.MAC, nic.SpeedGbps = e.Port.Link, e.Port.MAC, float64(e.Port.SpeedMbps)/1000
+		}
+		nics[name] = nic
+	}
+	return nics
+}
+
+func disksOf(m *hardware.Machine) map[string]storageView {
+	disks := make(map[string]storageView)
+	for e := range elementsOf(m, hardware.Storage) {
+		disk, name := storageView{AlternateNames: []string{}, Model: e.Model, SerialNumber: e.Serial}, e.Slot
+		if e.Disk != nil {
+			if e.Disk.Name != "" {
+				name = "/dev/" + e.Disk.Name
+			}
+			disk.SizeBytes, disk.Type, disk.WWN = e.Disk.Bytes, e.Disk.Media, e.Disk.WWN
+		}
+		disks[name] = disk
+	}
+	return disks
+}
+
+// elementsOf yields the machine's elements of one class.
+func elementsOf(m *hardware.Machine, class hardware.Class) func(yield func(*hardware.Element) bool) {
+	return func(yield func(*hardware.Element) bool) {
+		for i := range m.Elements {
+			if m.Elements[i].Class == class && !yield(&m.Elements[i]) {
+				return
+			}
+		}
+	}
+}
+
+// withElements returns the server's record with its elements.
+func (s *Server) withElements() []byte {
+	record := s.v1.Whole[:len(s.v1.Whole)-1] // without the closing brace
+	return slices.Concat(record, []byte(`,"elements":`), encoded(s.elementViews()), []byte("}"))
+}
+
+func (s *Server) elementViews() *[]elementView {
+	views := make([]elementView, len(s.elements))
+	for i := range views {
+		views[i] = s.element(i)
+	}
+	return &views
+}
+
+// element is one of the server's elements as a resource.
+func (s *Server) element(i int) elementView {
+	e := &s.Machine.Elements[i]
+	r := elementView{
+		ResourceID:     s.elements[i].id,
+		ResourcePoolID: s.PoolID,
+		ResourceTypeID: s.elements[i].typ.ID,
+		GlobalAssetID:  e.Serial,
+		Description:    string(e.Class) + " " + e.Slot + " of node " + s.Machine.Name,
+		Tags:           []string{},
+		Groups:         []string{},
+		Elements:       &[]elementView{},
+		Extensions: elementExtensions{
+			Class: e.Class, Slot: e.Slot, ParentID: s.parentID(e),
+			Vendor: e.Vendor, Model: e.Model, Serial: e.Serial, Subtype: e.Subtype,
+			Driver: e.Driver, Firmware: e.Firmware, NUMA: e.NUMA, PCI: e.PCI,
+			Processor: e.CPU, Memory: e.Memory, Port: e.Port, SRIOV: e.SRIOV, Storage: e.Disk,
+		},
+	}
+	if what := makeOf(e.Vendor, e.Model); what != "" {
+		r.Description += ": " + what
+	}
+	return r
+}
+
+// parentID is the resourceId of the element on which e sits; "" when that is the server.
+func (s *Server) parentID(e *hardware.Element) string {
+	class, slot, found := strings.Cut(e.Parent, "|")
+	if !found {
+		return ""
+	}
+	for i := range s.Machine.Elements {
+		if p := &s.Machine.Elements[i]; string(p.Class) == class && p.Slot == slot {
+			return s.elements[i].id.String()
+		}
+	}
+	return "" // left out of the report
+}
+
+// alarmDictionaryView is the same in inventory and in other services.
+type alarmDictionaryView struct {
+	AlarmDictionaryID     uuid.UUID             `json:"alarmDictionaryId"`
+	Version               string                `json:"alarmDictionaryVersion"`
+	SchemaVersion         string                `json:"alarmDictionarySchemaVersion"`
+	EntityType            string                `json:"entityType"`
+	Vendor                string                `json:"vendor"`
+	ManagementInterfaceID []string              `json:"managementInterfaceId"`
+	PKNotificationField   []string              `json:"pkNotificationField"`
+	AlarmDefinition       []alarmDefinitionView `json:"alarmDefinition"`
+}
+
+type alarmDefinitionView struct {
+	AlarmDefinitionID     uuid.UUID         `json:"alarmDefinitionId"`
+	AlarmName             string            `json:"alarmName"`
+	LastChange            string            `json:"alarmLastChange"`
+	ChangeType            string            `json:"alarmChangeType"`
+	Description           string            `json:"alarmDescription"`
+	ProposedRepairActions string            `json:"proposedRepairActions"`
+	ClearingType          string            `json:"clearingType"`
+	ManagementInterfaceID []string          `json:"managementInterfaceId"`
+	PKNotificationField   []string          `json:"pkNotificationField"`
+	AdditionalFields      map[string]string `json:"alarmAdditionalFields,omitempty"`
+}
+
+// What is the same in all dictionaries: through which interface alarms come, and which of
+// their fields names the definition.
+var (
+	managementInterfaces = []string{"O2IMS"}
+	notificationKeys     = []string{"alarmDefinitionID"}
+)
+
+func (d *AlarmDictionary) view() alarmDictionaryView {
+	v := alarmDictionaryView{
+		AlarmDictionaryID:     d.ID,
+		Version:               d.Version,
+		SchemaVersion:         d.SchemaVersion,
+		EntityType:            d.EntityType,
+		Vendor:                d.Vendor,
+		ManagementInterfaceID: managementInterfaces,
+		PKNotificationField:   notificationKeys,
+		AlarmDefinition:       make([]alarmDefinitionView, len(d.Definitions)),
+	}
+	for i, a := range d.Definitions {
+		v.AlarmDefinition[i] = alarmDefinitionView{
+			AlarmDefinitionID:     a.ID,
+			AlarmName:             a.Name,
+			LastChange:            a.LastChange,
+			ChangeType:            a.ChangeType,
+			Description:           a.Description,
+			ProposedRepairActions: a.RepairActions,
+			ClearingType:          a.ClearingType,
+			ManagementInterfaceID: managementInterfaces,
+			PKNotificationField:   notificationKeys,
+			AdditionalFields:      a.AdditionalFields,
+		}
+	}
+	return v
+}
