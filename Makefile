@@ -75,6 +75,12 @@ test-race: ## Unit tests under the race detector
 fuzz: ## Fuzz every parser for FUZZTIME each
 	@hack/fuzz.sh $(FUZZTIME)
 
+.PHONY: conformance
+conformance: ## Judge the server at URL with TOKEN (READER_TOKEN, CA, PROFILE=v1|default, ARGS)
+	@go run $(GOFLAGS_ALL) ./test/contract/cmd/conformance $(if $(URL),--url $(URL)) $(if $(CA),--ca $(CA)) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
+conformance: export O2IMS_TOKEN := $(or $(TOKEN),$(O2IMS_TOKEN))
+conformance: export O2IMS_TOKEN_READER := $(or $(READER_TOKEN),$(O2IMS_TOKEN_READER))
+
 .PHONY: bench
 bench: ## Benchmarks, with allocations
 	go test $(GOFLAGS_ALL) -run '^$$' -bench . -benchmem ./pkg/... ./test/bench/...

@@ -3,7 +3,6 @@ package controller
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -90,12 +89,14 @@ func (r *HierarchyReconciler) projectOCloud(ctx context.Context) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
-	o := overlay(r.flags, inv.Spec)
-	if now := *r.inventory.OCloud(); now.ID != o.ID {
-		slog.WarnContext(ctx, "oCloudId changes, and with it all identifiers but those of servers and their elements", "from", now.ID, "to", o.ID)
-	}
+	o, before := overlay(r.flags, inv.Spec), r.inventory.OCloud().ID
 	if err := r.inventory.SetOCloud(o); err != nil {
-		return reconcile.TerminalError(fmt.Errorf("Inventory %s: %w", apiv1alpha1.InventoryName, err))
+		// The apiserver refuses this by rule; should it pass one day, all else goes on.
+		slog.ErrorContext(ctx, "Inventory not used", "name", inv.Name, "error", err)
+		return nil
+	}
+	if before != o.ID {
+		slog.WarnContext(ctx, "oCloudId changed, and with it all identifiers but those of servers and their elements", "from", before, "to", o.ID)
 	}
 	r.generation.Store(inv.Generation)
 	return nil

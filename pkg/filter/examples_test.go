@@ -72,8 +72,18 @@ func poolSchemas() map[string]*Schema[*pool] {
 			At("uid", func(p *pool) *uuid.UUID { return p.UID }),
 			At("tags", func(p *pool) []string { return p.Tags }),
 			At("parts", func(p *pool) []part { return p.Parts }),
+			Each("parts", eachPart, NewSchema(func(p *part) part { return *p }, At("k", func(p *part) string { return p.K }))),
 			At("extensions", func(p *pool) map[string]any { return p.Extensions }),
+			Entry("extensions", func(p *pool, name string) (any, bool) { v, found := p.Extensions[name]; return v, found }),
 		),
+	}
+}
+
+func eachPart(p *pool, yield func(*part) bool) {
+	for i := range p.Parts {
+		if !yield(&p.Parts[i]) {
+			return
+		}
 	}
 }
 
@@ -412,6 +422,10 @@ func TestShortcutsMustFit(t *testing.T) {
 		"another type":      At("n", func(*pool) string { return "" }),
 		"across an array":   At("parts/k", func(*pool) string { return "" }),
 		"no path":           At("", func(*pool) string { return "" }),
+		"no map":            Entry("name", func(*pool, string) (string, bool) { return "", false }),
+		"another map":       Entry("extensions", func(*pool, string) (string, bool) { return "", false }),
+		"no array":          Each("name", eachPart, NewSchema(func(p *part) part { return *p })),
+		"another array":     Each("tags", eachPart, NewSchema(func(p *part) part { return *p })),
 	} {
 		func() {
 			defer func() {

@@ -23,7 +23,8 @@ type Matcher[R any] struct {
 type condition[R any] struct {
 	from fetch[R]
 	path []hop
-	omit omission // of the attribute, where from leads right to it
+	omit omission     // of the attribute, where from leads right to it
+	some func(R) bool // instead of from and path: whether there is a value as op wants it
 	*predicate
 }
 
@@ -32,6 +33,14 @@ type rootGroup[R any] struct {
 	from  fetch[R]
 	path  []hop
 	block block
+	some  func(R) bool // instead
+}
+
+func (g *rootGroup[R]) match(r R) bool {
+	if g.some != nil {
+		return g.some(r)
+	}
+	return g.block.some(g.from.value(r), g.path)
 }
 
 // Compile prepares a filter. An error wraps fault.Invalid and names the attribute.
@@ -48,8 +57,13 @@ func (s *Schema[R]) Compile(f Filter) (*Matcher[R], error) {
 			return nil, err
 		}
 		terms[i] = bound{term: t, attribute: a, predicate: p}
-		m.alone = append(m.alone, s.condition(terms[i]))
+		c, err := s.condition(terms[i])
+		if err != nil {
+			return nil, err
+		}
+		m.alone = append(m.alone, c)
 	}
+	var err error
 	single, groups := partition(terms)
 	m.together = slices.Repeat([]bool{true}, len(f))
 	for _, i := range single {
@@ -60,17 +74,39 @@ func (s *Schema[R]) Compile(f Filter) (*Matcher[R], error) {
 		prefix := g[0].prefix()
 		from, rest := s.nearest(prefix)
 		a, _ := resolve(s.view, prefix) // a path that led through it resolved
-		m.groups = append(m.groups, rootGroup[R]{from, hopsOf(s.typeAt(prefix, rest), rest), newBlock(a.typ, g)})
+		group := rootGroup[R]{from: from, path: hopsOf(s.typeAt(prefix, rest), rest), block: newBlock(a.typ, g)}
+		if each, ok := s.rows[PathString(prefix)]; ok {
+			if group.some, err = each(below(len(prefix), group.block.terms...)); err != nil {
+				return nil, err
+			}
+		}
+		m.groups = append(m.groups, group)
 	}
 	return m, nil
 }
 
+// below are terms as they look from an array to which n names of their paths lead.
+func below(n int, terms ...Term) Filter {
+	f := slices.Clone(terms)
+	for i := range f {
+		f[i].Path = f[i].Path[n:]
+	}
+	return f
+}
+
 // condition prepares a term that needs no others.
-func (s *Schema[R]) condition(b bound) condition[R] {
+func (s *Schema[R]) condition(b bound) (condition[R], error) {
 	c := condition[R]{predicate: b.predicate, omit: b.attribute.omit}
 	from, rest := s.nearest(b.term.Path)
 	c.from, c.path = from, hopsOf(s.typeAt(b.term.Path, rest), rest)
-	return c
+	if n := b.next(); n > 0 {
+		if each, ok := s.rows[PathString(b.term.Path[:n])]; ok {
+			var err error
+			c.some, err = each(below(n, b.term.positive()))
+			return c, err
+		}
+	}
+	return c, nil
 }
 
 // typeAt returns the type of the attribute from which rest, the end of a path, goes on.
@@ -90,7 +126,7 @@ func (m *Matcher[R]) Match(r R) bool {
 		}
 	}
 	for i := range m.groups {
-		if g := &m.groups[i]; !g.block.some(g.from.value(r), g.path) {
+		if !m.groups[i].match(r) {
 			return false
 		}
 	}
@@ -106,6 +142,8 @@ func (m *Matcher[R]) String() string { return m.filter.String() }
 func (c *condition[R]) match(r R) bool {
 	var found bool
 	switch {
+	case c.some != nil:
+		found = c.some(r)
 	case len(c.path) > 0 || c.from.text == nil && c.from.id == nil:
 		v := c.from.value(r)
 		found = (len(c.path) > 0 || v.IsValid() && !c.omit.omits(v)) && c.found(v, c.path)
@@ -148,7 +186,7 @@ func (m *Matcher[R]) Explain(r R) *Reason {
 		}
 	}
 	for i := range m.groups {
-		if g := &m.groups[i]; !g.block.some(g.from.value(r), g.path) {
+		if g := &m.groups[i]; !g.match(r) {
 			return &Reason{Term: g.block.terms.String() + " by one element of the array"}
 		}
 	}

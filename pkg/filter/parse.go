@@ -430,6 +430,16 @@ func (o Op) positive() (positive Op, negated bool) {
 	}
 }
 
+// positive is the term that t is, or negates.
+func (t Term) positive() Term {
+	if t.Null {
+		t.Op = Neq // there is a value
+		return t
+	}
+	t.Op, _ = t.Op.positive()
+	return t
+}
+
 // Equal tells whether two filters are written alike.
 func (f Filter) Equal(g Filter) bool {
 	return slices.EqualFunc(f, g, func(a, b Term) bool {

@@ -25,7 +25,8 @@ type predicate struct {
 	kind    kind // of the attribute
 
 	texts   []string
-	ids     []uuid.UUID // those of texts that are UUIDs
+	uuids   []string    // those of texts that are UUIDs
+	ids     []uuid.UUID // the same
 	numbers []float64   // those of texts that are numbers
 	bools   []bool
 	times   []time.Time
@@ -52,7 +53,7 @@ func newPredicate(t Term, a attribute) (*predicate, error) {
 func (p *predicate) parse() {
 	for _, text := range p.texts {
 		if id, ok := parseID(text); ok {
-			p.ids = append(p.ids, id)
+			p.uuids, p.ids = append(p.uuids, text), append(p.ids, id)
 		}
 		if n, ok := parseNumber(text); ok {
 			p.numbers = append(p.numbers, n)
@@ -138,14 +139,8 @@ func (p *predicate) text(s string) bool {
 	case p.exists:
 		return true
 	case p.op == Eq || p.op == In:
-		if slices.Contains(p.texts, s) {
-			return true
-		}
-		if len(p.ids) == 0 {
-			return false
-		}
-		id, ok := parseID(s)
-		return ok && slices.Contains(p.ids, id)
+		return slices.Contains(p.texts, s) ||
+			slices.ContainsFunc(p.uuids, func(id string) bool { return len(id) == len(s) && strings.EqualFold(id, s) })
 	case p.op == Cont:
 		return slices.ContainsFunc(p.texts, func(part string) bool { return strings.Contains(s, part) })
 	case p.kind == anyKind && len(p.times) > 0:

@@ -25,20 +25,28 @@ type Schema[R any] struct {
 	view      reflect.Type
 	build     func(R) reflect.Value
 	shortcuts map[string]fetch[R] // by path
+	rows      map[string]rows[R]  // likewise
+	entries   map[string]func(R, string) reflect.Value
 }
 
-// Shortcut fetches one attribute without making the whole view; see At.
+// Shortcut fetches one attribute without making the whole view; see At, Entry and Each.
 type Shortcut[R any] struct {
 	path  string
-	typ   reflect.Type
+	typ   reflect.Type // of the attribute; for Each, of its elements
 	fetch fetch[R]
+	rows  rows[R]
 }
+
+// rows is a way to the elements of an array. It returns what tells whether one of them
+// matches a filter.
+type rows[R any] func(f Filter) (some func(R) bool, err error)
 
 // fetch is a way to an attribute: one of the functions is set.
 type fetch[R any] struct {
 	text  func(R) string
 	id    func(R) uuid.UUID
 	value func(R) reflect.Value
+	entry func(R, string) reflect.Value // of a map: what is there under a name
 }
 
 // NewSchema returns the schema of records whose view is made by view. It panics when a
@@ -48,22 +56,51 @@ func NewSchema[R, V any](view func(R) V, shortcuts ...Shortcut[R]) *Schema[R] {
 	s := &Schema[R]{
 		view:      reflect.TypeFor[V](),
 		build:     func(r R) reflect.Value { return reflect.ValueOf(view(r)) },
-		shortcuts: make(map[string]fetch[R], len(shortcuts)),
+		shortcuts: make(map[string]fetch[R]),
+		rows:      make(map[string]rows[R]),
+		entries:   make(map[string]func(R, string) reflect.Value),
 	}
 	for _, c := range shortcuts {
-		names, err := ParsePath(c.path)
-		if err == nil {
-			var a attribute
-			if a, err = resolve(s.view, names); err == nil && (a.typ != c.typ || len(a.arrays) > 0) {
-				err = fmt.Errorf("the view has a %v, %d arrays deep", a.typ, len(a.arrays))
-			}
-		}
+		path, err := c.check(s.view)
 		if err != nil {
 			panic(fmt.Sprintf("filter: shortcut to %s as %v: %v", c.path, c.typ, err))
 		}
-		s.shortcuts[PathString(names)] = c.fetch
+		switch {
+		case c.rows != nil:
+			s.rows[path] = c.rows
+		case c.fetch.entry != nil:
+			s.entries[path] = c.fetch.entry
+		default:
+			s.shortcuts[path] = c.fetch
+		}
 	}
 	return s
+}
+
+// check tells whether a shortcut leads to what a view has at its path.
+func (c Shortcut[R]) check(view reflect.Type) (path string, err error) {
+	names, err := ParsePath(c.path)
+	if err != nil {
+		return "", err
+	}
+	a, err := resolve(view, names)
+	if err != nil {
+		return "", err
+	}
+	typ := a.typ
+	switch {
+	case typ == nil, c.rows == nil && c.fetch.entry == nil:
+	case c.rows != nil && isArray(indirect(typ)):
+		typ = indirect(indirect(typ).Elem())
+	case c.fetch.entry != nil && typ.Kind() == reflect.Map:
+		typ = typ.Elem()
+	default:
+		typ = nil
+	}
+	if typ != c.typ || len(a.arrays) > 0 {
+		return "", fmt.Errorf("the view has a %v, %d arrays deep", a.typ, len(a.arrays))
+	}
+	return PathString(names), nil
 }
 
 // At is a shortcut to the attribute at a path. get must return what the view has there; it
@@ -81,6 +118,35 @@ func At[R, T any](path string, get func(R) T) Shortcut[R] {
 	return c
 }
 
+// Entry is a shortcut to the entries of the map at a path. get returns the one with a name.
+func Entry[R, T any](path string, get func(r R, name string) (entry T, found bool)) Shortcut[R] {
+	return Shortcut[R]{path: path, typ: reflect.TypeFor[T](), fetch: fetch[R]{entry: func(r R, name string) reflect.Value {
+		v, found := get(r, name)
+		if !found {
+			return reflect.Value{}
+		}
+		return reflect.ValueOf(v)
+	}}}
+}
+
+// Each is a shortcut to the elements of the array of objects at a path, whose view is that
+// of the elements in the view. list calls yield with each until that returns false.
+func Each[R, E any](path string, list func(r R, yield func(E) bool), elements *Schema[E]) Shortcut[R] {
+	return Shortcut[R]{path: path, typ: elements.view, rows: func(f Filter) (func(R) bool, error) {
+		m, err := elements.Compile(f)
+		if err != nil {
+			return nil, err
+		}
+		return func(r R) (found bool) {
+			list(r, func(e E) bool {
+				found = m.Match(e)
+				return !found
+			})
+			return found
+		}, nil
+	}}
+}
+
 // Check tells whether records may have an attribute at this path. The error wraps
 // fault.Invalid and names the path.
 func (s *Schema[R]) Check(path []string) error {
@@ -92,7 +158,12 @@ func (s *Schema[R]) Check(path []string) error {
 // that are still to go from there. The zero fetch stands for the view.
 func (s *Schema[R]) nearest(path []string) (from fetch[R], rest []string) {
 	for n := len(path); n > 0; n-- {
-		if f, ok := s.shortcuts[PathString(path[:n])]; ok {
+		at := PathString(path[:n])
+		if entry, ok := s.entries[at]; ok && n < len(path) {
+			name := path[n]
+			return fetch[R]{value: func(r R) reflect.Value { return entry(r, name) }}, path[n+1:]
+		}
+		if f, ok := s.shortcuts[at]; ok {
 			return f, path[n:]
 		}
 	}

@@ -262,7 +262,7 @@ func TestElements(t *testing.T) {
 	var resource struct {
 		Elements []json.RawMessage `json:"elements"`
 	}
-	if err := json.Unmarshal(whole, &resource); err != nil || len(resource.Elements) != len(srv.Machine.Elements) {
+	if err := json.Unmarshal(whole, &resource); err != nil || len(resource.Elements) != srv.Machine.Len() {
 		t.Fatalf("%d elements, %v", len(resource.Elements), err)
 	}
 	classes := make(map[string]string)

@@ -13,7 +13,7 @@ import (
 // each machine; when there are more, settle decides.
 type claim struct {
 	cluster *cluster
-	node    *hardware.Machine
+	node    *Machine
 	key     string // identity of the machine
 	rank    int    // see rankOf
 
@@ -47,7 +47,7 @@ func (m *Model) claimsOf(c *cluster) []*claim {
 // rankOf is the first thing that decides between claims, less being better: a node that is
 // ready now, one that was ready when last heard of, any other. A machine that was moved
 // while its old cluster is out of reach therefore belongs to the new one.
-func rankOf(c *cluster, m *hardware.Machine) int {
+func rankOf(c *cluster, m *Machine) int {
 	switch {
 	case m.Server.Node == nil || m.Server.Node.Ready != "True":
 		return 2

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	apiv1alpha1 "github.com/o2ims/o2ims/pkg/apis/v1alpha1"
-	"github.com/o2ims/o2ims/pkg/hardware"
 )
 
 // Hierarchy is what the administrator says of places and pools, in any order. Empty, it
@@ -316,7 +315,7 @@ func isIn(set map[string]struct{}, text string) bool {
 	return set == nil || found
 }
 
-func (s *selector) matchesNode(m *hardware.Machine) bool {
+func (s *selector) matchesNode(m *Machine) bool {
 	if s.anyNode {
 		return true
 	}
@@ -336,7 +335,7 @@ func (s *selector) matchesNode(m *hardware.Machine) bool {
 // choose returns the pool that has the best claim to a machine, and the others whose claim
 // is as good but for their age. A nil machine stands for all that the cluster may have. No
 // pool means the cluster's own.
-func choose(candidates []*selector, m *hardware.Machine) (best *poolRule, rivals []*poolRule) {
+func choose(candidates []*selector, m *Machine) (best *poolRule, rivals []*poolRule) {
 	for _, s := range candidates {
 		switch {
 		case best != nil && s.pool.priority < best.priority:

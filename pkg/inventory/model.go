@@ -62,6 +62,7 @@ type Model struct {
 	contested map[string]struct{}   // keys with several claims
 	types     map[typeKey]*countedType
 	pools     map[uuid.UUID]*countedPool
+	folder    *folder
 	hierarchy *hierarchy
 	described []*countedPool // pools that are there without resources, too
 	moved     bool           // pools came or went since places were made
@@ -81,6 +82,7 @@ func New(o Options) (*Model, error) {
 		contested: make(map[string]struct{}),
 		types:     make(map[typeKey]*countedType),
 		pools:     make(map[uuid.UUID]*countedPool),
+		folder:    newFolder(),
 		hierarchy: resolve(Hierarchy{}),
 		moved:     true,
 	}
@@ -172,7 +174,7 @@ func (m *Model) SetReport(cluster string, inv report.Inventory, head report.Head
 	c := m.cluster(cluster)
 	c.head = head
 	if head.Detail != report.DetailNone {
-		c.nodes = retain(c.nodes, inv.Nodes, head.Detail)
+		c.nodes = m.folder.fold(retain(c.nodes, inv.Nodes, head.Detail))
 		c.types = allowedTypes(c.nodes)
 	}
 	m.project(c)
@@ -252,7 +254,7 @@ func (m *Model) Duplicates() map[string][]Duplicate {
 type cluster struct {
 	name      string
 	facts     *ClusterFacts // nil: not known to the hub yet, so nothing is shown
-	nodes     []hardware.Machine
+	nodes     []Machine
 	types     map[typeKey]struct{} // that it may use; nil: all
 	head      report.Head
 	reporting Reporting
@@ -410,7 +412,7 @@ func older(a, b *cluster) int {
 }
 
 // summarize says what is common to the nodes of a cluster.
-func summarize(nodes []hardware.Machine) NodeSummary {
+func summarize(nodes []Machine) NodeSummary {
 	var s NodeSummary
 	architectures, accelerators := make(map[string]struct{}), make(map[string]struct{})
 	for i := range nodes {
@@ -421,8 +423,8 @@ func summarize(nodes []hardware.Machine) NodeSummary {
 			}
 			s.RealTimeKernel = s.RealTimeKernel || isRealTime(os.Kernel)
 		}
-		for j := range n.Elements {
-			e := &n.Elements[j]
+		for j := range n.parts {
+			e := n.parts[j].shape
 			s.SRIOV = s.SRIOV || e.SRIOV != nil && e.SRIOV.Total > 0
 			s.PTP = s.PTP || e.Class == hardware.PTPClock
 			if e.Class == hardware.Accelerator && e.Subtype != "" {

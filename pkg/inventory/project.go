@@ -36,14 +36,14 @@ const maxTypesPerCluster = 1024
 const otherClass hardware.Class = "other"
 
 // kindOf is the resourceKind of a machine and its parts.
-func kindOf(m *hardware.Machine) string {
+func kindOf(m *Machine) string {
 	if m.Server.Virtual != "" {
 		return "LOGICAL"
 	}
 	return "PHYSICAL"
 }
 
-func serverTypeKey(m *hardware.Machine) typeKey {
+func serverTypeKey(m *Machine) typeKey {
 	return typeKey{kindOf(m), serverClass, oneLine(m.Server.Vendor), oneLine(m.Server.Model)}
 }
 
@@ -53,7 +53,7 @@ func elementTypeKey(kind string, e *hardware.Element) typeKey {
 
 // allowedTypes returns the types that a cluster with these nodes may use, or nil when it
 // may use all that it names.
-func allowedTypes(nodes []hardware.Machine) map[typeKey]struct{} {
+func allowedTypes(nodes []Machine) map[typeKey]struct{} {
 	allowed := make(map[typeKey]struct{})
 	add := func(key typeKey) bool {
 		if _, known := allowed[key]; !known && len(allowed) == maxTypesPerCluster {
@@ -68,8 +68,8 @@ func allowedTypes(nodes []hardware.Machine) map[typeKey]struct{} {
 			return allowed
 		}
 		kind := kindOf(n)
-		for j := range n.Elements {
-			if !add(elementTypeKey(kind, &n.Elements[j])) {
+		for j := range n.parts {
+			if !add(elementTypeKey(kind, n.parts[j].shape)) {
 				return allowed
 			}
 		}
@@ -99,12 +99,12 @@ func (m *Model) serverOf(c *claim) *Server {
 		Cluster:     c.cluster.name,
 		Machine:     machine,
 		DuplicateOf: c.duplicateOf,
-		elements:    make([]element, len(machine.Elements)),
+		elements:    make([]element, machine.Len()),
 	}
 	kind := kindOf(machine)
-	for i := range machine.Elements {
-		e := &machine.Elements[i]
-		s.elements[i] = element{id: hardware.ElementID(s.ID, e.Class, e.Slot), typ: m.typeOf(c.cluster, elementTypeKey(kind, e))}
+	for i := range machine.parts {
+		p := &machine.parts[i]
+		s.elements[i] = element{id: hardware.ElementID(s.ID, p.shape.Class, p.slot), typ: m.typeOf(c.cluster, elementTypeKey(kind, p.shape))}
 	}
 	s.render(facts, c.cluster.reporting, c.cluster.head.SHA256)
 	return s

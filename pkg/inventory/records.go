@@ -160,10 +160,10 @@ type Server struct {
 	PoolID      uuid.UUID
 	Type        *ResourceType
 	Cluster     string // name of the ManagedCluster
-	Machine     *hardware.Machine
+	Machine     *Machine
 	DuplicateOf uuid.UUID // the resourceId that another cluster keeps; zero: this is no duplicate
 
-	elements []element // in the order of Machine.Elements
+	elements []element // in the order of the machine's
 	renderedServer
 }
 

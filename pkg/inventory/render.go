@@ -52,15 +52,23 @@ func (s *OCloudSite) render() { s.v2 = render(extensionsEmptied, s.view()) }
 
 func (l *Location) render() { l.v2 = render(extensionsEmptied, l.view()) }
 
-// render encodes a server without its elements. report is the digest of the report that
-// the machine came from: with all that is in the server itself, its elements follow from it.
+// render encodes a server without its elements. To know a change of its elements they need
+// not be encoded, too: they follow from the server, from the report that it came from, of
+// which report is the digest, and from which of them were retained of reports before.
 func (s *Server) render(f ClusterFacts, r Reporting, report string) {
 	s.operational = operationalState(s.Machine.Server.Node, live(f, r))
 	if t, troubled := troubleOf(f, r); troubled {
 		s.trouble = &t
 	}
 	s.v1 = render(resourceAttributes, s.view())
-	s.v1.DeepDigest = rest.DigestOf(s.v1.Whole, []byte(report))
+	deep := append(make([]byte, 0, 64*len(s.Machine.parts)), report...)
+	for i := range s.Machine.parts {
+		p := &s.Machine.parts[i]
+		for _, text := range []string{string(p.shape.Class), p.slot, p.serial} {
+			deep = append(append(deep, text...), 0)
+		}
+	}
+	s.v1.DeepDigest = rest.DigestOf(s.v1.Whole, deep)
 	s.v2 = s.v1
 }
 

@@ -16,13 +16,13 @@ import (
 //
 // What is retained is in memory only. A replica that starts while a report is incomplete
 // shows less than one that has seen a complete one; nothing on the hub could tell it.
-func retain(known, reported []hardware.Machine, detail report.Detail) []hardware.Machine {
+func retain(known []Machine, reported []hardware.Machine, detail report.Detail) []hardware.Machine {
 	elements := detail == report.DetailServers
 	modules := detail == report.DetailNoDIMMs || detail == report.DetailNoSerials
 	if !elements && !modules || len(known) == 0 {
 		return reported
 	}
-	before := make(map[string]*hardware.Machine, len(known))
+	before := make(map[string]*Machine, len(known))
 	for i := range known {
 		before[known[i].Key] = &known[i]
 	}
@@ -32,9 +32,9 @@ func retain(known, reported []hardware.Machine, detail report.Detail) []hardware
 		switch {
 		case !found:
 		case elements:
-			m.Elements = old.Elements
+			m.Elements = old.elements()
 		default:
-			m.Elements = withModules(m.Elements, old.Elements)
+			m.Elements = withModules(m.Elements, old.elements())
 		}
 	}
 	return reported

@@ -85,7 +85,7 @@ func elementsByNode(m *Model) map[string]string {
 	found := make(map[string]string)
 	for _, srv := range servers(m) {
 		var names []string
-		for _, e := range srv.Machine.Elements {
+		for _, e := range srv.Machine.elements() {
 			names = append(names, fmt.Sprintf("%s|%s", e.Class, strings.ReplaceAll(e.Slot, "DIMM ", "DIMM_")))
 		}
 		found[srv.Machine.Name] = strings.Join(slices.Sorted(slices.Values(names)), " ")

@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"slices"
+
 	"github.com/google/uuid"
 
 	"github.com/o2ims/o2ims/pkg/filter"
@@ -45,14 +47,15 @@ func newVersion(name, number string, p *rest.Pager) *version {
 		},
 		servers: &rest.Kind[*Server]{
 			IDName: "resourceId", ID: (*Server).id, Pager: p,
-			Schema:     filter.NewSchema((*Server).view, serverShortcuts...),
+			Schema: filter.NewSchema((*Server).view,
+				append(slices.Clone(serverShortcuts), filter.Each("elements", (*Server).eachElement, elementSchema()))...),
 			Attributes: resourceAttributes,
 			Encoded:    func(s *Server) rest.Encoded { return s.v1 },
 			Deep:       (*Server).withElements,
 		},
 		elements: &rest.Kind[elementRow]{
 			IDName: "resourceId", ID: elementRow.id, Pager: p,
-			Schema:     filter.NewSchema(elementRow.view),
+			Schema:     elementSchema(),
 			Attributes: resourceAttributes,
 			Encoded:    func(e elementRow) rest.Encoded { return render(resourceAttributes, e.view()) },
 		},
@@ -152,6 +155,7 @@ var serverShortcuts = []filter.Shortcut[*Server]{
 	filter.At("extensions/memory", (*Server).memory),
 	filter.At("extensions/model", func(s *Server) string { return s.Machine.Server.Model }),
 	filter.At("extensions/nics", func(s *Server) map[string]nicView { return nicsOf(s.Machine) }),
+	filter.Entry("extensions/nics", func(s *Server, name string) (nicView, bool) { return nicOf(s.Machine, name) }),
 	filter.At("extensions/node", (*Server).node),
 	filter.At("extensions/node/name", func(s *Server) string { return s.Machine.Name }),
 	filter.At("extensions/numa", func(s *Server) []hardware.NUMANode { return s.Machine.Server.NUMA }),
@@ -175,3 +179,46 @@ type elementRow struct {
 }
 
 func (e elementRow) view() elementView { return e.server.element(e.index) }
+
+func (e elementRow) part() *part { return &e.server.Machine.parts[e.index] }
+
+func (e elementRow) parentID() string {
+	if e.part().shape.Parent == "" {
+		return ""
+	}
+	element := e.server.Machine.Element(e.index)
+	return e.server.parentID(&element)
+}
+
+func (s *Server) eachElement(yield func(elementRow) bool) {
+	for i := range s.elements {
+		if !yield(elementRow{s, i}) {
+			return
+		}
+	}
+}
+
+func elementSchema() *filter.Schema[elementRow] {
+	return filter.NewSchema(elementRow.view,
+		filter.At("resourceId", func(e elementRow) uuid.UUID { return e.server.elements[e.index].id }),
+		filter.At("resourcePoolId", func(e elementRow) uuid.UUID { return e.server.PoolID }),
+		filter.At("resourceTypeId", func(e elementRow) uuid.UUID { return e.server.elements[e.index].typ.ID }),
+		filter.At("globalAssetId", func(e elementRow) string { return e.part().serial }),
+		filter.At("extensions/class", func(e elementRow) hardware.Class { return e.part().shape.Class }),
+		filter.At("extensions/slot", func(e elementRow) string { return e.part().slot }),
+		filter.At("extensions/parentId", func(e elementRow) string { return e.parentID() }),
+		filter.At("extensions/vendor", func(e elementRow) string { return e.part().shape.Vendor }),
+		filter.At("extensions/model", func(e elementRow) string { return e.part().shape.Model }),
+		filter.At("extensions/serial", func(e elementRow) string { return e.part().serial }),
+		filter.At("extensions/subtype", func(e elementRow) string { return e.part().shape.Subtype }),
+		filter.At("extensions/driver", func(e elementRow) string { return e.part().shape.Driver }),
+		filter.At("extensions/firmware", func(e elementRow) string { return e.part().shape.Firmware }),
+		filter.At("extensions/numa", func(e elementRow) *int { return e.part().shape.NUMA }),
+		filter.At("extensions/pci", func(e elementRow) *hardware.PCIDevice { return e.part().shape.PCI }),
+		filter.At("extensions/processor", func(e elementRow) *hardware.CPU { return e.part().shape.CPU }),
+		filter.At("extensions/memory", func(e elementRow) *hardware.DIMM { return e.part().shape.Memory }),
+		filter.At("extensions/port", func(e elementRow) *hardware.PortState { return e.part().port }),
+		filter.At("extensions/sriov", func(e elementRow) *hardware.SRIOV { return e.part().shape.SRIOV }),
+		filter.At("extensions/storage", func(e elementRow) *hardware.Disk { return e.part().disk }),
+	)
+}

@@ -333,7 +333,7 @@ func (s *Server) node() *nodeView {
 		return &nodeView{Name: s.Machine.Name}
 	}
 	return &nodeView{Name: s.Machine.Name, Ready: n.Ready, Roles: n.Roles, Addresses: n.Addresses, Taints: n.Taints,
-		Capacity: n.Capacity, Allocatable: n.Allocatable}
+		Capacity: s.Machine.capacity.mapping(), Allocatable: s.Machine.allocatable.mapping()}
 }
 
 func (s *Server) labels() map[string]string {
@@ -357,7 +357,7 @@ func (s *Server) duplicateOf() string {
 	return s.DuplicateOf.String()
 }
 
-func processorsOf(m *hardware.Machine) []processorView {
+func processorsOf(m *Machine) []processorView {
 	list := []processorView{}
 	architecture := ""
 	if m.Server.OS != nil {
@@ -373,23 +373,45 @@ func processorsOf(m *hardware.Machine) []processorView {
 	return list
 }
 
-func nicsOf(m *hardware.Machine) map[string]nicView {
+func nicsOf(m *Machine) map[string]nicView {
 	nics := make(map[string]nicView)
 	for e := range elementsOf(m, hardware.Port) {
-		nic, name := nicView{Model: e.Model}, e.Slot
-		if e.PCI != nil {
-			nic.PCIAddress = e.PCI.Address
-		}
-		if e.Port != nil {
-			name = cmp.Or(e.Port.Name, name)
-			nic.Link, nic.MAC, nic.SpeedGbps = e.Port.Link, e.Port.MAC, float64(e.Port.SpeedMbps)/1000
-		}
-		nics[name] = nic
+		nics[interfaceName(e.Slot, e.Port)] = nicViewOf(e)
 	}
 	return nics
 }
 
-func disksOf(m *hardware.Machine) map[string]storageView {
+// nicOf returns the one of nicsOf with this name.
+func nicOf(m *Machine, name string) (nicView, bool) {
+	for i := len(m.parts) - 1; i >= 0; i-- { // of two with one name the last is shown
+		p := &m.parts[i]
+		if p.shape.Class == hardware.Port && interfaceName(p.slot, p.port) == name {
+			e := m.Element(i)
+			return nicViewOf(&e), true
+		}
+	}
+	return nicView{}, false
+}
+
+func interfaceName(slot string, p *hardware.PortState) string {
+	if p == nil {
+		return slot
+	}
+	return cmp.Or(p.Name, slot)
+}
+
+func nicViewOf(e *hardware.Element) nicView {
+	nic := nicView{Model: e.Model}
+	if e.PCI != nil {
+		nic.PCIAddress = e.PCI.Address
+	}
+	if e.Port != nil {
+		nic.Link, nic.MAC, nic.SpeedGbps = e.Port.Link, e.Port.MAC, float64(e.Port.SpeedMbps)/1000
+	}
+	return nic
+}
+
+func disksOf(m *Machine) map[string]storageView {
 	disks := make(map[string]storageView)
 	for e := range elementsOf(m, hardware.Storage) {
 		disk, name := storageView{AlternateNames: []string{}, Model: e.Model, SerialNumber: e.Serial}, e.Slot
@@ -402,17 +424,6 @@ func disksOf(m *hardware.Machine) map[string]storageView {
 		disks[name] = disk
 	}
 	return disks
-}
-
-// elementsOf yields the machine's elements of one class.
-func elementsOf(m *hardware.Machine, class hardware.Class) func(yield func(*hardware.Element) bool) {
-	return func(yield func(*hardware.Element) bool) {
-		for i := range m.Elements {
-			if m.Elements[i].Class == class && !yield(&m.Elements[i]) {
-				return
-			}
-		}
-	}
 }
 
 // withElements returns the server's record with its elements.
@@ -431,7 +442,7 @@ func (s *Server) elementViews() *[]elementView {
 
 // element is one of the server's elements as a resource.
 func (s *Server) element(i int) elementView {
-	e := &s.Machine.Elements[i]
+	e := s.Machine.Element(i)
 	r := elementView{
 		ResourceID:     s.elements[i].id,
 		ResourcePoolID: s.PoolID,
@@ -442,7 +453,7 @@ func (s *Server) element(i int) elementView {
 		Groups:         []string{},
 		Elements:       &[]elementView{},
 		Extensions: elementExtensions{
-			Class: e.Class, Slot: e.Slot, ParentID: s.parentID(e),
+			Class: e.Class, Slot: e.Slot, ParentID: s.parentID(&e),
 			Vendor: e.Vendor, Model: e.Model, Serial: e.Serial, Subtype: e.Subtype,
 			Driver: e.Driver, Firmware: e.Firmware, NUMA: e.NUMA, PCI: e.PCI,
 			Processor: e.CPU, Memory: e.Memory, Port: e.Port, SRIOV: e.SRIOV, Storage: e.Disk,
@@ -460,12 +471,11 @@ func (s *Server) parentID(e *hardware.Element) string {
 	if !found {
 		return ""
 	}
-	for i := range s.Machine.Elements {
-		if p := &s.Machine.Elements[i]; string(p.Class) == class && p.Slot == slot {
-			return s.elements[i].id.String()
-		}
+	i, found := s.Machine.find(hardware.Class(class), slot)
+	if !found {
+		return "" // left out of the report
 	}
-	return "" // left out of the report
+	return s.elements[i].id.String()
 }
 
 // alarmDictionaryView is the same in inventory and in other services.

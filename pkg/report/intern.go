@@ -19,8 +19,8 @@ const internMaxBytes = 128
 // interner keeps once what many machines have in common: vendors, models, drivers, labels,
 // the flags of processors, the data of a memory module, a place on the PCI bus. It also
 // gives back what the JSON decoder reserves for lists that do not grow any more. Together
-// that saves almost half of a fleet's memory. What is unique to a machine (serial numbers,
-// addresses, names) stays out of it.
+// that saves about a third of a fleet's memory. What is unique to a machine (serial
+// numbers, addresses, names) stays out of it.
 //
 // The standard library's unique was turned down: it forgets a text once no handle is
 // left, and our types hold strings.
@@ -62,8 +62,8 @@ func (in *interner) share(inv *Inventory) {
 	}
 }
 
-// fitted returns a list without room to grow: the decoder doubles it as it goes, and of
-// the elements of a server a third would stay empty.
+// fitted returns a list without room to grow: the decoder doubles it as it goes, and up to
+// half of a server's elements would stay empty.
 func fitted[T any](list []T) []T {
 	if cap(list)-len(list) <= len(list)/8 {
 		return list

@@ -74,10 +74,14 @@ func (c *compressor) Write(b []byte) (int, error) {
 	if !c.begun {
 		c.WriteHeader(http.StatusOK)
 	}
-	if c.gzip == nil {
+	switch {
+	case c.request.Method == http.MethodHead:
+		return len(b), nil
+	case c.gzip == nil:
 		return c.ResponseWriter.Write(b)
+	default:
+		return c.gzip.Write(b)
 	}
-	return c.gzip.Write(b)
 }
 
 // end completes the answer. It is not called when the handler panicked.

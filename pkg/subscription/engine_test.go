@@ -512,7 +512,7 @@ func TestRetentionDropsAndSaysSo(t *testing.T) {
 	if err := w.store.Resume(context.Background(), sub.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.progress(sub.ID, func(p store.Progress) bool { return p.Dropped > 0 && p.Status.Resync == nil && p.Delivered >= 3 })
+	w.progress(sub.ID, func(p store.Progress) bool { return p.Dropped > 0 && p.Status.Resync == nil && p.Delivered >= 5 })
 	got := c.notes()
 	if got[0].Resync == nil || got[0].Resync.LastEvent < 20 || got[0].Type != 1 || got[0].String() != "1 cloud whole>whole" {
 		t.Errorf("first notification = %s %+v, want a resync notice about the O-Cloud", got[0], got[0].Resync)

@@ -32,6 +32,9 @@ type worker struct {
 	failingBase  time.Duration // failing for so long before failingSince
 	failingSince time.Time     // zero while the last attempt succeeded
 
+	complained time.Time  // when the log was told last that the callback fails
+	loudness   slog.Level // of what the log is told of this series of failures
+
 	// For metrics, which are collected from elsewhere.
 	shownSeen      atomic.Uint64
 	shownSuspended atomic.Bool
@@ -42,6 +45,9 @@ const (
 	saveSkipped      = 4096
 	saveSkippedAfter = 2 * time.Second
 )
+
+// complainInterval keeps a consumer that fails now and then from filling the log.
+const complainInterval = time.Minute
 
 // run delivers until ctx ends, the subscription is suspended or deleted. An error ends the
 // whole term.
@@ -233,7 +239,7 @@ const drainBytes = 16 << 10
 
 func (w *worker) succeeded(ctx context.Context) {
 	if w.status.Failures > 0 {
-		slog.InfoContext(ctx, "callback answers again", "subscriptionId", w.sub.ID, "failures", w.status.Failures, "failingFor", w.status.FailingFor.String())
+		slog.Log(ctx, w.loudness, "callback answers again", "subscriptionId", w.sub.ID, "failures", w.status.Failures, "failingFor", w.status.FailingFor.String())
 	}
 	w.failingBase, w.failingSince = 0, time.Time{}
 	w.status = store.Status{LastAttempt: w.status.LastAttempt, LastDelivered: time.Now().UTC().Truncate(time.Millisecond), Resync: w.status.Resync}
@@ -260,7 +266,11 @@ func (w *worker) failed(ctx context.Context, began time.Time, cause error) {
 		w.status.Suspended, w.status.Reason, w.status.SuspendedAt = true, reason, time.Now().UTC().Truncate(time.Millisecond)
 		slog.ErrorContext(ctx, "subscription suspended", "subscriptionId", w.sub.ID, "reason", reason, "failures", w.status.Failures)
 	case w.status.Failures == 1:
-		slog.WarnContext(ctx, "notification not delivered, trying again", "subscriptionId", w.sub.ID, "error", cause)
+		w.loudness = slog.LevelDebug
+		if time.Since(w.complained) > complainInterval {
+			w.complained, w.loudness = time.Now(), slog.LevelWarn
+		}
+		slog.Log(ctx, w.loudness, "notification not delivered, trying again", "subscriptionId", w.sub.ID, "error", cause)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -95,27 +96,9 @@ func TestOneClusterIsConfigured(t *testing.T) {
 		})
 	})
 
-	t.Run("new credentials", func(t *testing.T) {
-		old := credentials(ctx, t, spoke, ocloud.AgentNamespace)
-		if err := spoke.Client().Delete(ctx, old); err != nil {
-			t.Fatal(err)
-		}
-		eventually(ctx, t, "credentials made anew", func(ctx context.Context) error {
-			var secret corev1.Secret
-			if err := spoke.Client().Get(ctx, client.ObjectKeyFromObject(old), &secret); err != nil {
-				return err
-			}
-			if len(secret.Data["tls.crt"]) == 0 || bytes.Equal(secret.Data["tls.crt"], old.Data["tls.crt"]) {
-				return fmt.Errorf("certificate: %w", ocloud.ErrNotYet)
-			}
-			return nil
-		})
-		cordonAndBack(ctx, t, tuned, "r610-6")
-	})
-
 	t.Run("another namespace", func(t *testing.T) {
 		const own = "o2ims-own"
-		mayBeRefused(t, tuned) // the old agent outlives its roles for a moment
+		mayBeRefused(tuned) // the old agent outlives its roles for a moment
 		patchConfig(ctx, t, config, `{"spec":{"agentInstallNamespace":"o2ims-own"}}`)
 		eventually(ctx, t, "the agent in its own namespace", func(ctx context.Context) error {
 			agents := spoke.Agents()
@@ -178,4 +161,35 @@ func agentDeployment(ctx context.Context, t *testing.T, s *ocloud.Spoke, namespa
 		t.Fatal(err)
 	}
 	return &d
+}
+
+// TestCredentialsAreMadeAnew takes the agent's credentials away. OCM makes new ones, and
+// they reach the process.
+func TestCredentialsAreMadeAnew(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	spoke := cloud.Spoke(edge)
+	old := credentials(ctx, t, spoke, ocloud.AgentNamespace)
+	if err := spoke.Client().Delete(ctx, old); err != nil {
+		t.Fatal(err)
+	}
+	eventually(ctx, t, "new credentials in the agent's hands", func(ctx context.Context) error { // OCM looks once a minute
+		var secret corev1.Secret
+		if err := spoke.Client().Get(ctx, client.ObjectKeyFromObject(old), &secret); err != nil {
+			return err
+		}
+		agents := spoke.Agents()
+		if len(agents) != 1 || !agents[0].Ready {
+			return fmt.Errorf("agents %+v", agents)
+		}
+		seen, err := os.ReadFile(fmt.Sprintf("/proc/%d/root/var/run/o2ims/hub/tls.crt", agents[0].PID))
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(seen, old.Data["tls.crt"]) || !bytes.Equal(seen, secret.Data["tls.crt"]) {
+			return fmt.Errorf("certificate: %w", ocloud.ErrNotYet)
+		}
+		return nil
+	})
+	cordonAndBack(ctx, t, edge, edgeDell)
 }

@@ -20,7 +20,7 @@ func TestDisableAndEnable(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	const toggled = "toggled"
-	mayBeRefused(t, toggled)
+	mayBeRefused(toggled)
 	set := must[map[string]machines.Machine](t)(snapshots(ctx, setOfToggled))
 	spoke := join(ctx, t, toggled, set["r610-4"], set["ryzen-4"])
 	before := servers(ctx, t, toggled)
@@ -44,9 +44,7 @@ func TestDisableAndEnable(t *testing.T) {
 	eventually(ctx, t, "the end of the grace period", func(ctx context.Context) error {
 		return hasServers(ctx, toggled, 0)
 	})
-	if managers := names(ctx, t, "deploymentManagers"); !slices.Contains(managers, toggled) {
-		t.Errorf("deployment managers %v: without the add-on a managed cluster is one all the same", managers)
-	}
+	lists(ctx, t, "deploymentManagers", toggled, true) // with or without the add-on
 }
 
 // disable takes the add-on away and waits until nothing of it runs.
@@ -75,19 +73,30 @@ func disable(ctx context.Context, t *testing.T, s *ocloud.Spoke) {
 }
 
 // names lists the records of a collection by name.
-func names(ctx context.Context, t *testing.T, collection string) []string {
-	t.Helper()
+func names(ctx context.Context, collection string) ([]string, error) {
 	var list []struct {
 		Name string `json:"name"`
 	}
 	if err := cloud.Get(ctx, ocloud.InventoryV1+"/"+collection, &list); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	var names []string
 	for _, r := range list {
 		names = append(names, r.Name)
 	}
-	return names
+	return names, nil
+}
+
+// lists waits until a collection has a record of this name, or has none.
+func lists(ctx context.Context, t *testing.T, collection, name string, want bool) {
+	t.Helper()
+	eventually(ctx, t, fmt.Sprintf("%s with %q: %t", collection, name, want), func(ctx context.Context) error {
+		found, err := names(ctx, collection)
+		if err == nil && slices.Contains(found, name) != want {
+			err = fmt.Errorf("there are %q", found)
+		}
+		return err
+	})
 }
 
 // TestDetach removes a managed cluster from the hub: all that came from it goes, and
@@ -96,28 +105,19 @@ func TestDetach(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	const leaving = "leaving"
-	mayBeRefused(t, leaving)
+	mayBeRefused(leaving)
 	set := must[map[string]machines.Machine](t)(snapshots(ctx, setOfLeaving))
 	join(ctx, t, leaving, set["p100-7"], set["r610-7"])
 
 	const itsType = "QEMU/Standard PC (Q35 + ICH9, 2009)" // no other machine of the run is one
 	others := servers(ctx, t, edge)
-	if types := names(ctx, t, "resourceTypes"); !slices.Contains(types, itsType) {
-		t.Fatalf("resource types %q", types)
-	}
+	lists(ctx, t, "resourceTypes", itsType, true)
 	if err := cloud.Detach(ctx, leaving); err != nil {
 		t.Fatal(err)
 	}
-	eventually(ctx, t, "what came from "+leaving+" to go", func(ctx context.Context) error {
-		for collection, name := range map[string]string{"deploymentManagers": leaving, "resourcePools": leaving, "resourceTypes": itsType} {
-			if slices.Contains(names(ctx, t, collection), name) {
-				return fmt.Errorf("%s still has %s", collection, name)
-			}
-		}
-		return nil
-	})
+	lists(ctx, t, "deploymentManagers", leaving, false)
+	lists(ctx, t, "resourcePools", leaving, false)
+	lists(ctx, t, "resourceTypes", itsType, false)
 	sameIDs(t, "in another cluster", servers(ctx, t, edge), others)
-	if types := names(ctx, t, "resourceTypes"); !slices.Contains(types, "Dell Inc./PowerEdge R610") {
-		t.Errorf("resource types %q: one that others use has gone", types)
-	}
+	lists(ctx, t, "resourceTypes", "Dell Inc./PowerEdge R610", true) // others are of that type, too
 }

@@ -68,7 +68,7 @@ func TestSomebodyElseWritesTheReport(t *testing.T) {
 		}
 	})
 	t.Run("what an agent may do", func(t *testing.T) {
-		mayBeRefused(t, rogue)
+		mayBeRefused(rogue)
 		limits(ctx, t, agentOf(ctx, t, spoke), rogue)
 	})
 	t.Run("a hostile cluster", func(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,6 +23,7 @@ func isOurs(c metav1.Condition) bool { return strings.HasPrefix(c.Type, report.P
 // started refuses everything until it has read its roles.
 type excuse struct {
 	cluster     string
+	what        string    // part of the line; "" for anything
 	from, until time.Time // until zero: to the end of the run
 }
 
@@ -37,24 +37,33 @@ var excused excuses
 
 // mayBeRefused says that programs of a cluster will be refused something from now on,
 // until the function that it returns is called.
-func mayBeRefused(t *testing.T, cluster string) (over func()) {
-	t.Helper()
-	excused.mu.Lock()
-	defer excused.mu.Unlock()
-	i := len(excused.all)
-	excused.all = append(excused.all, excuse{cluster: cluster, from: time.Now()})
+func mayBeRefused(cluster string) (over func()) { return excused.add(excuse{cluster: cluster}) }
+
+// mayBeEarly says that the agent of a cluster is about to start: OCM hands out its
+// credentials a moment before the manager gives them rights.
+func mayBeEarly(cluster string) (over func()) {
+	return excused.add(excuse{cluster: cluster, what: "managedclusteraddons"})
+}
+
+func (e *excuses) add(x excuse) (over func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	x.from = time.Now()
+	e.all = append(e.all, x)
+	i := len(e.all) - 1
 	return func() {
-		excused.mu.Lock()
-		defer excused.mu.Unlock()
-		excused.all[i].until = time.Now()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.all[i].until = time.Now()
 	}
 }
 
-func (e *excuses) cover(cluster string, at time.Time) bool {
+func (e *excuses) cover(cluster, line string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	at := timeOf(line)
 	return slices.ContainsFunc(e.all, func(x excuse) bool {
-		return x.cluster == cluster && !at.Before(x.from) && (x.until.IsZero() || at.Before(x.until))
+		return x.cluster == cluster && strings.Contains(line, x.what) && !at.Before(x.from) && (x.until.IsZero() || at.Before(x.until))
 	})
 }
 
@@ -82,7 +91,7 @@ func refusalsIn(name, cluster string) []string {
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		if line := lines.Text(); missesRight(line) && !excused.cover(cluster, timeOf(line)) {
+		if line := lines.Text(); missesRight(line) && !excused.cover(cluster, line) {
 			found = append(found, filepath.Base(name)+": "+line)
 		}
 	}

@@ -68,24 +68,27 @@ const (
 	setOfNewcomer
 )
 
-// joinCluster joins a managed cluster and enables the add-on. Its kubelet lives until
-// life ends.
+// joinCluster joins a managed cluster, enables the add-on, and returns when the servers
+// are there. Its kubelet lives until life ends.
 func joinCluster(life, ctx context.Context, name string, nodes ...machines.Machine) error {
+	defer mayBeEarly(name)()
 	if _, err := cloud.AddSpoke(life, name, nodes...); err != nil {
 		return err
 	}
-	return cloud.EnableAddOn(ctx, name)
+	if err := cloud.EnableAddOn(ctx, name); err != nil {
+		return err
+	}
+	return cloud.Eventually(ctx, "the servers of "+name, func(ctx context.Context) error {
+		return hasServers(ctx, name, len(nodes))
+	})
 }
 
-// join gives a test a managed cluster of its own, and returns when its servers are there.
+// join gives a test a managed cluster of its own.
 func join(ctx context.Context, t *testing.T, name string, nodes ...machines.Machine) *ocloud.Spoke {
 	t.Helper()
 	if err := joinCluster(ctx, ctx, name, nodes...); err != nil {
 		t.Fatal(err)
 	}
-	eventually(ctx, t, "the servers of "+name, func(ctx context.Context) error {
-		return hasServers(ctx, name, len(nodes))
-	})
 	return cloud.Spoke(name)
 }
 
@@ -99,7 +102,12 @@ func hasServers(ctx context.Context, cluster string, want int) error {
 
 func servers(ctx context.Context, t *testing.T, cluster string) map[string]ocloud.Resource {
 	t.Helper()
-	return must[map[string]ocloud.Resource](t)(cloud.Servers(ctx, cluster))
+	var all map[string]ocloud.Resource
+	eventually(ctx, t, "an answer", func(ctx context.Context) (err error) {
+		all, err = cloud.Servers(ctx, cluster)
+		return err
+	})
+	return all
 }
 
 // eventuallyServer waits until a server is as it should be; holds says what is wrong.

@@ -81,6 +81,9 @@ func (f faults) err() error {
 	return errors.Join(f...)
 }
 
+// Cases returns all there are, in the order in which they run.
+func Cases() []Case { return cases() }
+
 // cases are all there are, in the order in which they run. Those that judge every answer of
 // the run come last.
 func cases() []Case {

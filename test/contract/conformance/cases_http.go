@@ -51,6 +51,7 @@ func httpCases() []Case {
 		{ID: "INV-HTP-13", Source: "sheet 8", Expect: "lists have X-Total-Count: how many records there are, on all pages", run: totals},
 		{ID: "INV-HTP-14", Source: "sheet 8", Expect: "under a filter X-Total-Count is how many match", run: filteredTotals},
 		{ID: "INV-HTP-15", Source: "sheet 6.1 (OCPBUGS-105287)", Expect: "a raw ; in the query is as good as %3B and %3b", run: semicolons},
+		{ID: "INV-HTP-17", Source: "RFC 9110 9.3.2", Expect: "not one byte follows the head of an answer to HEAD", run: bodiless},
 		{ID: "INV-HTP-16", Source: "SOL013 5.4; sheet 8", Expect: "lists are in ascending order of the identifier, each record once", run: sorted},
 	}
 }
@@ -95,6 +96,21 @@ func heads(x *exchange) error {
 		}
 		if length := head.header.Get("Content-Length"); length != "" && length != strconv.Itoa(len(get.body)) {
 			wrong.add("%s: Content-Length %s, the body of GET has %d bytes", head.call, length, len(get.body))
+		}
+	}
+	return wrong.err()
+}
+
+// bodiless looks at the bytes on the connection: HTTP libraries would not show a body.
+func bodiless(x *exchange) error {
+	var wrong faults
+	for _, path := range []string{"", "/resourceTypes", "/resourcePools/" + unknownID()} {
+		raw, err := x.client.raw(x.ctx, "HEAD "+x.root()+path+" HTTP/1.1\r\nAuthorization: Bearer "+x.run.target.Token+"\r\nConnection: close\r\n")
+		if err != nil {
+			return err
+		}
+		if _, body, found := bytes.Cut(raw, []byte("\r\n\r\n")); !found || len(body) > 0 {
+			wrong.add("HEAD %s: %d bytes after the head", x.root()+path, len(body))
 		}
 	}
 	return wrong.err()
@@ -352,6 +368,10 @@ func semicolons(x *exchange) error {
 		a, err := x.get(c.path + "?filter=(eq,resourceTypeId," + id + ")" + semicolon + "(neq,name,x)&fields=name")
 		if err != nil {
 			return err
+		}
+		if err := a.want(http.StatusOK); err != nil {
+			wrong.add("%w", err)
+			continue
 		}
 		list, err := a.list()
 		if err != nil {

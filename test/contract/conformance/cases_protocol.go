@@ -75,6 +75,9 @@ func uriPrefix(x *exchange, path, want string) error {
 	if err != nil {
 		return err
 	}
+	if err := a.want(http.StatusOK); err != nil {
+		return err
+	}
 	o, err := a.object()
 	if err != nil {
 		return err

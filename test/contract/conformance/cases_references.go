@@ -419,6 +419,9 @@ func conformanceCases() []Case {
 			if err != nil {
 				return err
 			}
+			if err := a.want(200); err != nil {
+				return err
+			}
 			list, err := a.list()
 			if err == nil && len(list) == 0 {
 				err = fmt.Errorf("%s: no element", a.call)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -177,6 +178,41 @@ func newClient(t Target) *client {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	return &client{target: t, modern: transport(nil), old: transport([]string{"http/1.1"})}
+}
+
+// raw sends the head of a request, to which it adds Host, and returns all bytes that come
+// until the server closes the connection.
+func (c *client) raw(ctx context.Context, head string) ([]byte, error) {
+	u, err := url.Parse(c.target.URL)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	address := u.Host
+	if u.Port() == "" {
+		address = net.JoinHostPort(u.Hostname(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
+	}
+	var dial interface {
+		DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	} = &net.Dialer{}
+	if u.Scheme == "https" {
+		dial = &tls.Dialer{Config: c.old.Transport.(*http.Transport).TLSClientConfig}
+	}
+	connection, err := dial.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", address, err)
+	}
+	defer connection.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := connection.SetDeadline(deadline); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := io.WriteString(connection, head+"Host: "+u.Host+"\r\n\r\n"); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(connection)
 }
 
 func (c *client) close() {

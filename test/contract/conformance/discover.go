@@ -1,7 +1,9 @@
 package conformance
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 )
@@ -69,6 +71,19 @@ func discover(x *exchange) (*discovery, error) {
 	}
 	slices.SortStableFunc(d.resources, func(a, b collection) int { return len(b.records) - len(a.records) })
 	return d, wrong.err()
+}
+
+// digest names all that was found.
+func (d *discovery) digest() [sha256.Size]byte {
+	h := sha256.New()
+	_, _ = io.WriteString(h, canonical(d.cloud))
+	for _, c := range d.all("") {
+		_, _ = io.WriteString(h, c.path)
+		for _, r := range c.records {
+			_, _ = io.WriteString(h, canonical(r))
+		}
+	}
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // lists are the collections at the top of a version.

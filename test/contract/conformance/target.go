@@ -30,6 +30,9 @@ type Target struct {
 	// does not claim to have what they are about.
 	Without []string
 
+	// Only names the groups to run; nil stands for all.
+	Only []string
+
 	// NoSkip makes a case that was skipped a failure.
 	NoSkip bool
 

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/o2ims/o2ims/pkg/smo/simulator"
+)
+
+// newSMOCommand is an SMO for those who build or integrate one.
+func newSMOCommand() *cobra.Command {
+	var o simulator.Options
+	cmd := &cobra.Command{
+		Use:   "smo",
+		Short: "Play the SMO: receive notifications, show them, and answer as told",
+		Long: `Play the SMO: receive notifications at any path, show what changed, and keep a journal
+that "o2ims verify" compares with what the O-Cloud says it delivered.
+
+It can refuse, delay, or lose acknowledgements, so that retries can be seen. GET /journal
+returns everything that was received, a line of JSON each.`,
+		Example: `  o2ims smo --listen 127.0.0.1:9090 --journal smo.jsonl
+  o2ims smo --tls --tls-ca-out smo-ca.pem --fail-rate 0.3`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			setUpLogging(slog.LevelInfo)
+			return simulator.Run(cmd.Context(), o, cmd.OutOrStdout())
+		},
+	}
+	o.AddFlags(cmd.Flags())
+	return cmd
+}

@@ -1,0 +1,279 @@
+package contract
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gorilla/mux"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"sigs.k8s.io/yaml"
+
+	"github.com/o2ims/o2ims/pkg/inventory"
+	"github.com/o2ims/o2ims/pkg/inventory/openapi"
+	"github.com/o2ims/o2ims/pkg/rest"
+)
+
+// nobody may do anything beyond the request itself.
+type nobody struct{}
+
+func (nobody) Allowed(context.Context, string, string) (bool, error) { return false, nil }
+
+var allMajors = []string{"v1", "v2"}
+
+func documentOf(t *testing.T, major string) map[string]any {
+	t.Helper()
+	asJSON, err := yaml.YAMLToJSONStrict(openapi.Document(major))
+	if err != nil {
+		t.Fatalf("document of %s: %v", major, err)
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(asJSON))
+	if err != nil {
+		t.Fatalf("document of %s: %v", major, err)
+	}
+	document, ok := v.(map[string]any)
+	if !ok {
+		t.Fatalf("document of %s is no object", major)
+	}
+	return document
+}
+
+func object(v any) map[string]any { o, _ := v.(map[string]any); return o }
+
+// TestEveryRouteIsDocumented compares the routes of the server with the paths of the
+// documents, both ways, each with its methods.
+func TestEveryRouteIsDocumented(t *testing.T) {
+	router := mux.NewRouter()
+	api(t, nobody{}, allMajors...).Routes(router)
+	served := map[string][]string{} // methods by template of the path
+	err := router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
+		template, err := route.GetPathTemplate()
+		if err != nil {
+			return err
+		}
+		methods, ok := route.GetHandler().(rest.Methods)
+		if !ok {
+			return fmt.Errorf("%s: its handler is a %T, whose methods nobody knows", template, route.GetHandler())
+		}
+		for method := range methods {
+			served[template] = append(served[template], strings.ToLower(method))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string][]string{}
+	for _, major := range allMajors {
+		for template, item := range object(documentOf(t, major)["paths"]) {
+			if !strings.HasPrefix(template, inventory.BasePath+"/"+major) && template != inventory.BasePath+"/api_versions" {
+				t.Errorf("%s: path %s is of another version", major, template)
+			}
+			var methods []string
+			for key := range object(item) {
+				if key != "parameters" {
+					methods = append(methods, key)
+				}
+			}
+			documented[template] = methods
+		}
+	}
+	for template, methods := range served {
+		slices.Sort(methods)
+		slices.Sort(documented[template])
+		if !slices.Equal(methods, documented[template]) {
+			t.Errorf("%s is served with %v, documented with %v", template, methods, documented[template])
+		}
+	}
+	for template := range documented {
+		if served[template] == nil {
+			t.Errorf("%s is documented and not served", template)
+		}
+	}
+}
+
+// TestDocumentsAreSound checks what a reader of a document relies on: references resolve,
+// operations have names of their own, path parameters are declared, statuses are complete.
+func TestDocumentsAreSound(t *testing.T) {
+	for _, major := range allMajors {
+		t.Run(major, func(t *testing.T) {
+			document := documentOf(t, major)
+			if got := document["openapi"]; got != "3.1.0" {
+				t.Errorf("openapi: %v", got)
+			}
+			if got, want := fmt.Sprint(object(document["info"])["version"]), major[1:]+".0.0"; got != want {
+				t.Errorf("version %s, want %s", got, want)
+			}
+			if security, _ := document["security"].([]any); len(security) == 0 {
+				t.Error("nothing says that a token is needed")
+			}
+			walk(document, "", func(at string, o map[string]any) {
+				if ref, is := o["$ref"].(string); is && resolve(document, ref) == nil {
+					t.Errorf("%s: %s is not there", at, ref)
+				}
+				required, _ := o["required"].([]any)
+				properties := object(o["properties"])
+				for _, name := range required {
+					if properties != nil && properties[fmt.Sprint(name)] == nil {
+						t.Errorf("%s: %v is required and not described", at, name)
+					}
+				}
+			})
+			operations := map[string]string{}
+			for template, item := range object(document["paths"]) {
+				get := object(object(item)["get"])
+				id := fmt.Sprint(get["operationId"])
+				if other, taken := operations[id]; taken || id == "" {
+					t.Errorf("%s: operationId %q is that of %q", template, id, other)
+				}
+				operations[id] = template
+				checkParameters(t, document, template, object(item))
+				for _, status := range []string{"200", "304", "401", "403", "500", "503"} {
+					if object(get["responses"])[status] == nil {
+						t.Errorf("%s: status %s is not described", template, status)
+					}
+				}
+				if has404 := object(get["responses"])["404"] != nil; has404 != strings.Contains(template, "{") {
+					t.Errorf("%s: 404 described: %t", template, has404)
+				}
+			}
+		})
+	}
+}
+
+var parameterName = regexp.MustCompile(`\{([^}]*)\}`)
+
+func checkParameters(t *testing.T, document map[string]any, template string, item map[string]any) {
+	var want, got []string
+	for _, m := range parameterName.FindAllStringSubmatch(template, -1) {
+		want = append(want, m[1])
+	}
+	parameters, _ := item["parameters"].([]any)
+	own, _ := object(item["get"])["parameters"].([]any)
+	for _, p := range append(parameters, own...) {
+		parameter := object(p)
+		if ref, is := parameter["$ref"].(string); is {
+			parameter = object(resolve(document, ref))
+		}
+		if parameter["in"] == "path" {
+			got = append(got, fmt.Sprint(parameter["name"]))
+			if parameter["required"] != true {
+				t.Errorf("%s: path parameter %v is not required", template, parameter["name"])
+			}
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: declares path parameters %v, want %v", template, got, want)
+	}
+}
+
+// TestExamplesValidate checks the examples of the documents against their schemas.
+func TestExamplesValidate(t *testing.T) {
+	for _, major := range allMajors {
+		document := documentOf(t, major)
+		compiler := jsonschema.NewCompiler()
+		compiler.AssertFormat()
+		const url = "https://o2ims.invalid/document.json"
+		if err := compiler.AddResource(url, document); err != nil {
+			t.Fatal(err)
+		}
+		examples := 0
+		walk(document, "#", func(at string, o map[string]any) {
+			for name, e := range object(o["examples"]) {
+				value, there := object(e)["value"]
+				if !there || o["schema"] == nil || o["in"] != nil {
+					continue
+				}
+				examples++
+				schema, err := compiler.Compile(url + at + "/schema")
+				if err != nil {
+					t.Errorf("%s %s: %v", major, at, err)
+					continue
+				}
+				if err := schema.Validate(value); err != nil {
+					t.Errorf("%s %s: example %s: %v", major, at, name, err)
+				}
+			}
+		})
+		if examples < 5 {
+			t.Errorf("%s: %d examples", major, examples)
+		}
+	}
+}
+
+// TestSchemasRefuse checks that the schemas are not so lax that anything validates.
+func TestSchemasRefuse(t *testing.T) {
+	const pool = `"resourcePoolId":"0b6d0c0e-5f1b-5f0e-9f43-0a5f0a9f8d11","name":"a","description":"","oCloudSiteId":"77aa3c52-0d2e-5a39-8f5e-0f2b1f4a6d11"`
+	for _, tc := range []struct {
+		name, schema, body string
+		valid              bool
+	}{
+		{"a pool", "ResourcePool", `{` + pool + `}`, true},
+		{"an attribute of v1", "ResourcePool", `{` + pool + `,"oCloudId":"262c8f17-52b5-4614-9e56-812ae21fa8a7"}`, false},
+		{"null for a map", "ResourcePool", `{` + pool + `,"extensions":null}`, false},
+		{"no name", "ResourcePool", `{` + strings.Replace(pool, `"name":"a"`, `"name":""`, 1) + `}`, false},
+		{"the nil UUID", "ResourcePool", `{` + strings.Replace(pool, "0b6d0c0e-5f1b-5f0e-9f43-0a5f0a9f8d11", "00000000-0000-0000-0000-000000000000", 1) + `}`, false},
+		{"upper case", "ResourcePool", `{` + strings.Replace(pool, "0b6d", "0B6D", 1) + `}`, false},
+		{"nothing mandatory", "ResourcePool", `{}`, false},
+		{"a problem", "ProblemDetails", `{"status":404,"detail":"x"}`, true},
+		{"a problem with instance", "ProblemDetails", `{"status":404,"detail":"x","instance":[]}`, false},
+		{"a problem without detail", "ProblemDetails", `{"status":404}`, false},
+		{"latitude before longitude", "Point", `{"type":"Point","coordinates":[38.8,-177.03]}`, false},
+		{"no version", "APIVersions", `{"uriPrefix":"https://o2ims.example.net/x","apiVersions":[]}`, false},
+	} {
+		compiler := jsonschema.NewCompiler()
+		compiler.AssertFormat()
+		const url = "https://o2ims.invalid/document.json"
+		if err := compiler.AddResource(url, documentOf(t, "v2")); err != nil {
+			t.Fatal(err)
+		}
+		schema, err := compiler.Compile(url + "#/components/schemas/" + tc.schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, err := jsonschema.UnmarshalJSON(strings.NewReader(tc.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(value); (err == nil) != tc.valid {
+			t.Errorf("%s: %v, want valid: %t", tc.name, err, tc.valid)
+		}
+	}
+}
+
+// walk calls f for every object in v, with a JSON pointer to it.
+func walk(v any, at string, f func(at string, o map[string]any)) {
+	switch v := v.(type) {
+	case map[string]any:
+		f(at, v)
+		for key, value := range v {
+			walk(value, at+"/"+strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(key), f)
+		}
+	case []any:
+		for i, value := range v {
+			walk(value, fmt.Sprintf("%s/%d", at, i), f)
+		}
+	}
+}
+
+// resolve follows a reference within a document; nil when it leads nowhere.
+func resolve(document map[string]any, ref string) any {
+	var here any = document
+	for _, token := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
+		here = object(here)[strings.NewReplacer("~1", "/", "~0", "~").Replace(token)]
+	}
+	return here
+}
+
+// TestDocument is for whoever asks for a version that is not there.
+func TestDocument(t *testing.T) {
+	if d := openapi.Document("v9"); d != nil {
+		t.Errorf("Document(v9) has %d bytes, want none", len(d))
+	}
+}
