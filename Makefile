@@ -12,6 +12,7 @@ GOFLAGS_ALL := -trimpath
 LDFLAGS := -s -w -X main.version=$(VERSION)
 CLUSTERS ?= 2
 FUZZTIME ?= 10s
+SOAK_CHANGES ?= 50000
 FLEET ?= 500x10,3500x3
 
 .PHONY: help
@@ -70,6 +71,12 @@ test-integration: build ## Tests on a real hub with real spokes, in one environm
 .PHONY: test-race
 test-race: ## Unit tests under the race detector
 	CGO_ENABLED=1 go test -race -short ./pkg/...
+
+.PHONY: soak
+soak: ## The loss test for long: SOAK_CHANGES changes while replicas and Redis are killed
+	O2IMS_LOSS_CHANGES=$(SOAK_CHANGES) go test $(GOFLAGS_ALL) -count=1 -timeout 24h -v -run NothingIsLost ./test/loss
+	@echo "the same with one event dropped on purpose: the checker must notice"
+	go test $(GOFLAGS_ALL) -tags o2ims_inject_loss -count=1 -timeout 10m -v -run NothingIsLost ./test/loss
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZTIME each

@@ -93,6 +93,7 @@ func TestChart(t *testing.T) {
 		"ServiceAccount/o2ims-manager", "ClusterRole/o2ims-manager", "ClusterRoleBinding/o2ims-manager", "Role/o2ims-manager", "RoleBinding/o2ims-manager",
 		"Role/o2ims-manager-events", "RoleBinding/o2ims-manager-events", "Deployment/o2ims-manager", "Service/o2ims", "ClusterManagementAddOn/o2ims",
 		"ClusterRole/o2ims-resources-view", "ClusterRole/o2ims-resources-edit",
+		"ClusterRole/o2ims-all-paths", "ClusterRole/o2ims-documents", "ClusterRoleBinding/o2ims-documents",
 	}
 	for _, role := range []string{"reader", "subscriber", "maintainer", "provisioner", "deployer", "admin"} {
 		basic = append(basic, "ClusterRole/o2ims-"+role, "ClusterRoleBinding/o2ims-"+role)
@@ -322,7 +323,9 @@ func TestAPIRoles(t *testing.T) {
 		{"get", "/o2ims-infrastructureProvisioning/v1/provisioningRequests/a", []string{"reader", "provisioner", "admin"}},
 		{"create", "/o2ims-infrastructureProvisioning/v1/provisioningRequests", []string{"provisioner", "admin"}},
 		{"update", "/o2ims-infrastructureProvisioning/v1/provisioningRequests/a", []string{"provisioner", "admin"}},
-		{"create", "/o2ims-infrastructureInventory/v1/resourcePools", nil},
+		// an administrator is told that there is no such method or path, not that it is forbidden
+		{"create", "/o2ims-infrastructureInventory/v1/resourcePools", []string{"admin"}},
+		{"get", "/o2ims-infrastructureInventory/v9/anything", []string{"admin"}},
 		{"get", "/metrics", nil},
 		{"get", "/api", nil},
 	} {

@@ -181,7 +181,8 @@ var more = []example{
 	{"(eq,when,2026-02-02T01:04:05.000Z)", "B"},
 	{"(in,when,2026-02-02T01:04:05Z,2026-01-02T05:04:05+02:00)", "AB"},
 	{"(eq,when,yesterday)", "400"},
-	{"(cont,when,2026)", "400"},
+	{"(cont,when,2026)", "AB"},
+	{"(ncont,when,-01-,-02-)", "C"},
 	{"(cont,n,5)", "400"},
 	{"(cont,b,true)", "400"},
 	{"(eq,n,5e0)", "A"},
@@ -477,6 +478,7 @@ func TestOpenStructs(t *testing.T) {
 		"(eq,closed/cells/color,x)":             "400",
 		"(eq,extensions,x)":                     "400",
 		"(eq,extensions/nics/eno1/ports,seven)": "400",
+		"(eq,extensions/labels/a/deeper,x)":     "false",
 	} {
 		got := "400"
 		f, err := Parse(text)

@@ -88,6 +88,8 @@ func (p *predicate) check(t Term) error {
 		want, have = "an RFC 3339 time", len(p.times)
 	}
 	switch {
+	case p.op == Cont && p.kind == timeKind: // of its text
+		return nil
 	case want != "" && p.op == Cont, p.kind == boolKind && ordering:
 		return unfit(t, fmt.Sprintf("is %s: operator %s makes no sense with it", want, t.Op))
 	case have < len(p.texts):
@@ -183,6 +185,8 @@ func (p *predicate) instant(t time.Time) bool {
 		return true
 	case p.op == Eq || p.op == In:
 		return slices.ContainsFunc(p.times, t.Equal)
+	case p.op == Cont:
+		return p.text(t.Format(time.RFC3339Nano))
 	default:
 		return len(p.times) > 0 && p.ordered(t.Compare(p.times[0]))
 	}

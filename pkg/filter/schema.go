@@ -216,7 +216,7 @@ func resolve(t reflect.Type, path []string) (attribute, error) {
 		case t == nil || t.Kind() == reflect.Interface:
 			t = nil
 		case t.Kind() == reflect.Map:
-			t, a.open = t.Elem(), a.open || indirect(t.Elem()).Kind() == reflect.Interface
+			t, a.open = t.Elem(), true
 		case isObject(t):
 			f, known := fieldsOf(t).byName[name]
 			switch {

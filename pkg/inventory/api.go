@@ -86,9 +86,7 @@ func (a *API) Routes(r *mux.Router) {
 	get(BasePath+"/api_versions", a.apiVersions("", a.versions...))
 	for _, v := range a.versions {
 		get(v.base()+"/api_versions", a.apiVersions("/"+v.name, v))
-		get(v.base(), func(w http.ResponseWriter, r *http.Request) error {
-			return v.oCloud.Singleton(w, r, a.model.Snapshot().OCloud())
-		})
+		get(v.base(), a.getOCloudInfo(v))
 		get(v.base()+"/deploymentManagers", a.listDeploymentManagers(v))
 		get(v.base()+"/deploymentManagers/{deploymentManagerId}", a.getDeploymentManager(v))
 		get(v.base()+"/resourceTypes", list(a, v.types, (*Snapshot).typeSource))
@@ -136,10 +134,24 @@ func (a *API) apiVersions(major string, listed ...*version) rest.Handler {
 	}
 }
 
+func (a *API) getOCloudInfo(v *version) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		q, err := v.oCloud.Query(r)
+		if err != nil {
+			return err
+		}
+		return q.Singleton(w, a.model.Snapshot().OCloud())
+	}
+}
+
 // list serves a list of records that everybody sees alike.
 func list[R any](a *API, k *rest.Kind[R], source func(*Snapshot) rest.Source[R]) rest.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		return k.List(w, r, source(a.model.Snapshot()))
+		q, err := k.ListQuery(r)
+		if err != nil {
+			return err
+		}
+		return q.List(w, source(a.model.Snapshot()))
 	}
 }
 
@@ -150,11 +162,15 @@ func single[R any](a *API, k *rest.Kind[R], what string, get func(*Snapshot, uui
 		if err != nil {
 			return err
 		}
+		q, err := k.Query(r)
+		if err != nil {
+			return err
+		}
 		record, found := get(a.model.Snapshot(), id)
 		if !found {
 			return unknown(what, id)
 		}
-		return k.Object(w, r, record)
+		return q.Object(w, record)
 	}
 }
 
@@ -164,17 +180,25 @@ func unknown(kind string, id uuid.UUID) error {
 
 func (a *API) listDeploymentManagers(v *version) rest.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
+		q, err := v.managers.ListQuery(r)
+		if err != nil {
+			return err
+		}
 		profile, err := a.mayReadProfiles(r.Context(), v)
 		if err != nil {
 			return err
 		}
-		return v.managers.List(w, r, a.model.Snapshot().managerSource(profile))
+		return q.List(w, a.model.Snapshot().managerSource(profile))
 	}
 }
 
 func (a *API) getDeploymentManager(v *version) rest.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		id, err := rest.UUID(r, v.managers.IDName)
+		if err != nil {
+			return err
+		}
+		q, err := v.managers.Query(r)
 		if err != nil {
 			return err
 		}
@@ -186,7 +210,7 @@ func (a *API) getDeploymentManager(v *version) rest.Handler {
 		if err != nil {
 			return err
 		}
-		return v.managers.Object(w, r, managerRow{d, profile})
+		return q.Object(w, managerRow{d, profile})
 	}
 }
 
@@ -200,11 +224,15 @@ func (a *API) getDictionaryOfType(v *version) rest.Handler {
 		if err != nil {
 			return err
 		}
+		q, err := v.dictionaries.Query(r)
+		if err != nil {
+			return err
+		}
 		t, found := a.model.Snapshot().ResourceType(id)
 		if !found {
 			return unknown("resource type", id)
 		}
-		return v.dictionaries.Object(w, r, t.Dictionary)
+		return q.Object(w, t.Dictionary)
 	}
 }
 
@@ -212,11 +240,15 @@ func (a *API) getDictionaryOfType(v *version) rest.Handler {
 func (a *API) getLocation(v *version) rest.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		id := mux.Vars(r)[v.locations.IDName]
+		q, err := v.locations.Query(r)
+		if err != nil {
+			return err
+		}
 		l, found := a.model.Snapshot().Location(id)
 		if !found {
 			return fmt.Errorf("location %q: %w", strings.ToValidUTF8(id, "?"), fault.NotFound)
 		}
-		return v.locations.Object(w, r, l)
+		return q.Object(w, l)
 	}
 }
 
@@ -227,11 +259,15 @@ func (a *API) listResources(v *version) rest.Handler {
 		if err != nil {
 			return err
 		}
+		q, err := v.servers.ListQuery(r)
+		if err != nil {
+			return err
+		}
 		s := a.model.Snapshot()
 		if _, found := s.ResourcePool(pool); !found {
 			return unknown("resource pool", pool)
 		}
-		return v.servers.List(w, r, s.serverSource(pool, &a.counts))
+		return q.List(w, s.serverSource(pool, &a.counts))
 	}
 }
 
@@ -247,6 +283,13 @@ func (a *API) getResource(v *version) rest.Handler {
 		if err != nil {
 			return err
 		}
+		// Servers and elements have different attributes. What is wrong for both is refused
+		// before it is known which of them this is, or whether it exists.
+		server, serverErr := v.servers.Query(r)
+		element, elementErr := v.elements.Query(r)
+		if serverErr != nil && elementErr != nil {
+			return serverErr
+		}
 		s := a.model.Snapshot()
 		if _, found := s.ResourcePool(pool); !found {
 			return unknown("resource pool", pool)
@@ -255,10 +298,14 @@ func (a *API) getResource(v *version) rest.Handler {
 		switch {
 		case !found:
 			return unknown("resource", id)
+		case index >= 0 && elementErr != nil:
+			return elementErr
 		case index >= 0:
-			return v.elements.Object(w, r, elementRow{srv, index})
+			return element.Object(w, elementRow{srv, index})
+		case serverErr != nil:
+			return serverErr
 		default:
-			return v.servers.Object(w, r, srv)
+			return server.Object(w, srv)
 		}
 	}
 }

@@ -1,9 +1,16 @@
 // Package inventory serves the O2 IMS infrastructure inventory: what an O-Cloud is made
 // of, from the O-Cloud itself down to the parts of single servers.
 //
-// Records come from two places: managed clusters known to the hub become
-// deploymentManagers and resourcePools, and agents' reports become resources and
-// resourceTypes. The API only reads them.
+// Records come from three places: managed clusters known to the hub become
+// deploymentManagers, agents' reports become resources and resourceTypes, and what the
+// administrator says (pkg/apis) becomes locations, oCloudSites and resourcePools. The API
+// only reads them.
+//
+// Nobody has to say anything: a managed cluster that no ResourcePool selects is a pool, its
+// ManagedClusterSet a site, and such sites are at one location, "unspecified". An object
+// with the name of such a pool or site describes it, and its identifier stays. What is said
+// and makes no sense, like a pool at a site that there is not, is as if it were not said:
+// hardware never vanishes with a description.
 //
 // Everything is in memory, in one Model. Its writers are the reconcilers, one managed
 // cluster at a time; its readers are requests, which work on an immutable Snapshot: a

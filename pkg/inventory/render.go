@@ -50,7 +50,7 @@ func (t *ResourceType) render() {
 
 func (s *OCloudSite) render() { s.v2 = render(extensionsEmptied, s.view()) }
 
-func (l *Location) render() { l.v2 = render(extensionsEmptied, l.view()) }
+func (l *Location) render() { l.v2 = render(locationAttributes, l.view()) }
 
 // render encodes a server without its elements. To know a change of its elements they need
 // not be encoded, too: they follow from the server, from the report that it came from, of

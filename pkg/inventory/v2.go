@@ -34,7 +34,7 @@ func newV2(p *rest.Pager) *version {
 	v.locations = &rest.Kind[*Location]{
 		IDName: "globalLocationId", ID: (*Location).id, Pager: p,
 		Schema:     filter.NewSchema((*Location).view),
-		Attributes: extensionsEmptied,
+		Attributes: locationAttributes,
 		Encoded:    func(l *Location) rest.Encoded { return l.v2 },
 	}
 	v.sites = &rest.Kind[*OCloudSite]{
@@ -46,8 +46,7 @@ func newV2(p *rest.Pager) *version {
 	return v
 }
 
-// extensionsEmptied is for records whose attributes are all mandatory. Those of a location
-// that say where it is are not, but one of them must be there, so they stay.
+// extensionsEmptied is for records whose attributes are all mandatory.
 var extensionsEmptied = rest.Attributes{Emptied: []string{"extensions"}}
 
 type oCloudInfoV2 struct {
@@ -118,6 +117,8 @@ func (t *ResourceType) viewV2() resourceTypeV2 {
 		AlarmDictionaryID: t.Dictionary.ID,
 	}
 }
+
+var locationAttributes = rest.Attributes{Optional: []string{"coordinate", "civicAddress", "address"}, Emptied: []string{"extensions"}}
 
 type locationView struct {
 	GlobalLocationID string             `json:"globalLocationId"`

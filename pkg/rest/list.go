@@ -78,48 +78,64 @@ type Source[R any] struct {
 	Len func() int
 }
 
-// query is what a request asks of a kind.
-type query[R any] struct {
+// Query is what a request asks of the records of a kind. It is read before anything is looked
+// for: what is wrong with it is wrong whether or not there is such a record.
+type Query[R any] struct {
+	kind      *Kind[R]
+	request   *http.Request
+	values    url.Values
 	matcher   *filter.Matcher[R]
 	selectors selectors
-	values    url.Values
+	list      []byte // see listOf
+	from      place
 }
 
-// query reads the parameters of a request. Errors wrap fault.Invalid.
-func (k *Kind[R]) query(r *http.Request) (query[R], error) {
-	q := query[R]{values: r.URL.Query()}
-	f, err := filter.ParseAll(q.values[paramFilter])
+// Query reads what a request asks of one record. Errors wrap fault.Invalid.
+func (k *Kind[R]) Query(r *http.Request) (*Query[R], error) {
+	values, err := parseQuery(r)
 	if err != nil {
-		return q, err
+		return nil, err
+	}
+	q := &Query[R]{kind: k, request: r, values: values}
+	f, err := filter.ParseAll(values[paramFilter])
+	if err != nil {
+		return nil, err
 	}
 	if q.matcher, err = k.Schema.Compile(f); err != nil {
-		return q, err
+		return nil, err
 	}
-	q.selectors, err = parseSelectors(q.values, k.Schema.Check)
+	q.selectors, err = parseSelectors(values, k.Schema.Check)
+	return q, err
+}
+
+// ListQuery reads what a request asks of a list. Errors wrap fault.Invalid.
+func (k *Kind[R]) ListQuery(r *http.Request) (*Query[R], error) {
+	q, err := k.Query(r)
+	if err != nil {
+		return nil, err
+	}
+	q.list = listOf(r, q.values)
+	q.from, err = k.Pager.place(q.list, q.values[paramMarker])
 	return q, err
 }
 
 // Object answers with one record. With a filter that it does not match it is not found.
-func (k *Kind[R]) Object(w http.ResponseWriter, r *http.Request, record R) error {
-	return k.object(w, r, record, k.Attributes.alone)
+func (q *Query[R]) Object(w http.ResponseWriter, record R) error {
+	return q.object(w, record, q.kind.Attributes.alone(q.selectors))
 }
 
 // Singleton answers with the only record of its kind. What a list of it would leave out by
 // default, it leaves out.
-func (k *Kind[R]) Singleton(w http.ResponseWriter, r *http.Request, record R) error {
-	return k.object(w, r, record, k.Attributes.inList)
+func (q *Query[R]) Singleton(w http.ResponseWriter, record R) error {
+	return q.object(w, record, q.kind.Attributes.inList(q.selectors))
 }
 
-func (k *Kind[R]) object(w http.ResponseWriter, r *http.Request, record R, choose func(selectors) selection) error {
-	q, err := k.query(r)
-	if err != nil {
-		return err
-	}
+func (q *Query[R]) object(w http.ResponseWriter, record R, s selection) error {
+	k := q.kind
 	if reason := q.matcher.Explain(record); reason != nil {
 		return fmt.Errorf("%s %s does not satisfy %s: %w", k.IDName, k.ID(record), reason.Term, fault.NotFound)
 	}
-	s := choose(q.selectors)
-	if unmodified(w, r, k.digest(record, s)) {
+	if unmodified(w, q.request, k.digest(record, s)) {
 		return nil
 	}
 	return WriteEncoded(w, http.StatusOK, k.render(nil, record, s))
@@ -146,27 +162,20 @@ func (k *Kind[R]) render(buffer []byte, record R, s selection) []byte {
 	return s.mask.apply(buffer[:0], src)
 }
 
-// List answers with those records of a source that a client asks for.
-func (k *Kind[R]) List(w http.ResponseWriter, r *http.Request, source Source[R]) error {
-	q, err := k.query(r)
-	if err != nil {
-		return err
-	}
-	list := listOf(r, q.values)
-	from, err := k.Pager.place(list, q.values[paramMarker])
-	if err != nil {
-		return err
-	}
+// List answers with those records of a source that the client asks for.
+func (q *Query[R]) List(w http.ResponseWriter, source Source[R]) error {
+	k := q.kind
 	if _, explain := q.values[paramExplain]; explain && !q.matcher.Everything() {
-		return k.explain(w, source, q)
+		return k.explain(w, source, q.matcher)
 	}
-	found := k.page(source, q.matcher, from)
+	found := k.page(source, q.matcher, q.from)
 	h := w.Header()
 	h.Set("X-Total-Count", strconv.Itoa(found.total))
 	if found.more {
-		h.Set("Link", k.Pager.nextLink(r, q.values, list, k.ID(found.records[len(found.records)-1])))
+		last := found.records[len(found.records)-1]
+		h.Set("Link", k.Pager.nextLink(q.request, q.values, q.list, k.ID(last)))
 	}
-	return k.write(w, r, found.records, k.Attributes.inList(q.selectors))
+	return k.write(w, q.request, found.records, k.Attributes.inList(q.selectors))
 }
 
 // page is a part of a list.
@@ -325,23 +334,23 @@ const maxExplained = 10
 
 // explain answers with how the filter judges the first records of a list. The parameter is
 // ours, so no client meets this who did not ask for it.
-func (k *Kind[R]) explain(w http.ResponseWriter, source Source[R], q query[R]) error {
+func (k *Kind[R]) explain(w http.ResponseWriter, source Source[R], m *filter.Matcher[R]) error {
 	answer := struct {
 		Filter  string        `json:"filter"` // as it was understood
 		Matched int           `json:"matched"`
 		Total   int           `json:"total"`
 		Explain []explanation `json:"explain"`
-	}{Filter: q.matcher.String(), Explain: []explanation{}}
+	}{Filter: m.String(), Explain: []explanation{}}
 	for record := range source.After("") {
 		answer.Total++
-		if q.matcher.Match(record) {
+		if m.Match(record) {
 			answer.Matched++
 		}
 		if len(answer.Explain) == maxExplained {
 			continue
 		}
 		e := explanation{ID: k.ID(record), Matches: true}
-		if reason := q.matcher.Explain(record); reason != nil {
+		if reason := m.Explain(record); reason != nil {
 			e = explanation{ID: e.ID, Term: reason.Term, Have: reason.Have}
 		}
 		answer.Explain = append(answer.Explain, e)

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -66,6 +67,16 @@ type selection struct {
 type selectors struct {
 	all, excludeDefault bool
 	fields, exclude     [][]string // paths
+}
+
+// parseQuery reads the query of a request that Normalize has seen. What cannot be decoded is
+// refused: to pass over it, as url.URL.Query does, could pass over a filter.
+func parseQuery(r *http.Request) (url.Values, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("query: %w: %w", err, fault.Invalid)
+	}
+	return values, nil
 }
 
 // parseSelectors reads the selectors. check tells whether an attribute exists. Errors wrap

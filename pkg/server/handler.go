@@ -7,6 +7,7 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -52,7 +53,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	var match mux.RouteMatch
 	found := s.router.Match(r, &match) && match.MatchErr == nil
 	if found {
-		r = mux.SetURLVars(r, match.Vars)
+		r = mux.SetURLVars(r, decoded(match.Vars))
 		if template, err := match.Route.GetPathTemplate(); err == nil {
 			req.template = template
 		}
@@ -97,6 +98,16 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	body := &compressor{ResponseWriter: out, writers: &s.gzip, request: r}
 	match.Handler.ServeHTTP(body, r.WithContext(ctx))
 	body.end()
+}
+
+// decoded returns path parameters as they are meant.
+func decoded(vars map[string]string) map[string]string {
+	for name, value := range vars {
+		if text, err := url.PathUnescape(value); err == nil {
+			vars[name] = text
+		}
+	}
+	return vars
 }
 
 var errNoSuchPath = fmt.Errorf("path: %w", fault.NotFound)

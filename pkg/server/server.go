@@ -99,7 +99,8 @@ func New(o Options, p Parts) (*Server, error) {
 	default:
 		return nil, errors.New("server: neither certificate files nor a place for Secrets")
 	}
-	s.router = mux.NewRouter().SkipClean(true) // another path is another resource, never a redirect
+	// Another path is another resource, never a redirect; and %2F is part of an identifier.
+	s.router = mux.NewRouter().SkipClean(true).UseEncodedPath()
 	for _, m := range p.Mounts {
 		m.Routes(s.router)
 	}

@@ -79,6 +79,9 @@ func testRoutes(r *mux.Router) {
 		}
 		return hello(w, r)
 	}})
+	r.Handle(prefix+"/v1/named/{name}", rest.Methods{http.MethodGet: func(w http.ResponseWriter, r *http.Request) error {
+		return rest.WriteJSON(w, http.StatusOK, mux.Vars(r))
+	}})
 	r.Handle(prefix+"/v1/long", rest.Methods{http.MethodGet: func(w http.ResponseWriter, r *http.Request) error {
 		body := []byte(strings.Repeat("a long answer ", 1000))
 		w.Header().Set("ETag", `"1"`)
@@ -209,6 +212,26 @@ func checkProblem(t *testing.T, r *http.Response, body []byte) {
 	for header, status := range map[string]int{"WWW-Authenticate": 401, "Allow": 405, "Retry-After": 503} {
 		if (r.Header.Get(header) != "") != (r.StatusCode == status) {
 			t.Errorf("%s = %q with status %d", header, r.Header.Get(header), r.StatusCode)
+		}
+	}
+}
+
+// TestPathParameters: an identifier may have any character, and a handler gets it decoded.
+func TestPathParameters(t *testing.T) {
+	h := newServer(t, alwaysReady).Handler()
+	for path, want := range map[string]string{
+		"/v1/named/plain":                 `{"name":"plain"}`,
+		"/v1/named/west%20side%2F100%25":  `{"name":"west side/100%"}`,
+		"/v1/named/west%20side%2F100%25/": `{"name":"west side/100%"}`,
+		"/v1/named/%C3%A9":                `{"name":"é"}`,
+		"/v1/named/a/b":                   `"status":404`,
+	} {
+		r := httptest.NewRequest(http.MethodGet, prefix+path, nil)
+		r.Header.Set("Authorization", "Bearer reader")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %s, want %s", path, w.Body, want)
 		}
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -21,7 +23,38 @@ type Term struct {
 	// announced counts the events of this term as far as Redis confirmed them. When Redis
 	// knows of fewer, it lost some. Only Announce and Check use it, one after another.
 	announced atomic.Int64
+
+	confirming sync.Mutex
+	confirmed  atomic.Pointer[time.Time] // when a call began that showed that the term goes on
 }
+
+// run calls a script that only the leader may run.
+func (t *Term) run(ctx context.Context, sc script, keys []string, args ...any) ([]any, error) {
+	began := time.Now()
+	reply, err := t.store.run(ctx, sc, keys, args...)
+	if err == nil {
+		t.confirmed.Store(&began)
+	}
+	return reply, err
+}
+
+// Confirm tells whether the term went on a short while ago at most. A process that was
+// stopped for long, and did not notice, so does not act on what is no longer true.
+func (t *Term) Confirm(ctx context.Context, within time.Duration) error {
+	recent := func() bool { c := t.confirmed.Load(); return c != nil && time.Since(*c) < within }
+	if recent() {
+		return nil
+	}
+	t.confirming.Lock()
+	defer t.confirming.Unlock()
+	if recent() {
+		return nil
+	}
+	_, err := t.run(ctx, scriptConfirm, []string{keyLeader}, t.token)
+	return err
+}
+
+var scriptConfirm = newScript("confirm", fenced+`return {'OK'}`)
 
 // Lead begins a term and ends the one before. Whoever calls it must be the leader by a
 // Lease: a process that only believes so would fence the real leader off, which then has
@@ -43,7 +76,7 @@ return {'OK'}`)
 // Check tells whether the term goes on: an error is ErrFenced, ErrRewound, or wraps
 // fault.Unavailable. It must not be called while Announce runs.
 func (t *Term) Check(ctx context.Context) error {
-	reply, err := t.store.run(ctx, scriptCheck, []string{keyLeader}, t.token)
+	reply, err := t.run(ctx, scriptCheck, []string{keyLeader}, t.token)
 	if err != nil {
 		return err
 	}
@@ -103,7 +136,7 @@ func (t *Term) Announce(ctx context.Context, source string, changes []Change) (e
 			n++
 		}
 		keys := []string{keyLeader, keySeq, keyEvents, keyDocuments + source, keyDigests + source}
-		reply, err := t.store.run(ctx, scriptAnnounce, keys, args...)
+		reply, err := t.run(ctx, scriptAnnounce, keys, args...)
 		if err != nil {
 			return events, fmt.Errorf("announce: %w", err)
 		}

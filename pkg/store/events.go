@@ -131,7 +131,7 @@ const trimStep = 2000
 // Trim removes events before the sequence first, in bounded steps.
 func (t *Term) Trim(ctx context.Context, first uint64) (removed int64, err error) {
 	for {
-		reply, err := t.store.run(ctx, scriptTrim, []string{keyLeader, keyEvents}, t.token, first, trimStep)
+		reply, err := t.run(ctx, scriptTrim, []string{keyLeader, keyEvents}, t.token, first, trimStep)
 		if err != nil {
 			return removed, fmt.Errorf("trim events: %w", err)
 		}

@@ -27,6 +27,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -127,6 +128,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	quiet()
 	s := &Store{options: o, metrics: newMetrics(o.Registerer), now: time.Now}
 	if target.embedded {
 		if s.embedded, err = startEmbedded(); err != nil {
@@ -268,3 +270,14 @@ func (s *Store) Ping(ctx context.Context) error {
 var scriptIdentify = newScript("identify", `
 redis.call('SET', KEYS[1], ARGV[1], 'NX')
 return redis.call('GET', KEYS[1])`)
+
+// quiet sends what the client would print by itself to our log: failures reach whoever
+// called, and need not be said twice.
+var quiet = sync.OnceFunc(func() { redis.SetLogger(clientLog{}) })
+
+type clientLog struct{}
+
+// Printf implements the logging interface of the client.
+func (clientLog) Printf(ctx context.Context, format string, args ...any) {
+	slog.DebugContext(ctx, "redis client", "message", fmt.Sprintf(format, args...))
+}

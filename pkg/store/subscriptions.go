@@ -255,7 +255,7 @@ func (t *Term) Move(ctx context.Context, steps []Step) (gone []uuid.UUID, err er
 			keys = append(keys, keyProgress+step.ID.String())
 			args = append(args, step.From, step.To, step.Delivered, step.Filtered, step.Dropped, status)
 		}
-		reply, err := t.store.run(ctx, scriptMove, keys, args...)
+		reply, err := t.run(ctx, scriptMove, keys, args...)
 		if err != nil {
 			return gone, fmt.Errorf("move cursors: %w", err)
 		}

@@ -101,11 +101,15 @@ func encoded(s store.Subscription) rest.Encoded {
 }
 
 func (a *API) list(w http.ResponseWriter, r *http.Request) error {
+	query, err := a.kind.ListQuery(r)
+	if err != nil {
+		return err
+	}
 	subs, err := a.parts.Store.Subscriptions(r.Context(), a.parts.Service.Name)
 	if err != nil {
 		return err
 	}
-	return a.kind.List(w, r, rest.Source[store.Subscription]{
+	return query.List(w, rest.Source[store.Subscription]{
 		After: func(id string) iter.Seq[store.Subscription] {
 			first, found := slices.BinarySearchFunc(subs, id, func(s store.Subscription, id string) int { return strings.Compare(s.ID.String(), id) })
 			if found {
@@ -118,11 +122,15 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) get(w http.ResponseWriter, r *http.Request) error {
+	query, err := a.kind.Query(r)
+	if err != nil {
+		return err
+	}
 	sub, err := a.named(r)
 	if err != nil {
 		return err
 	}
-	return a.kind.Object(w, r, sub)
+	return query.Object(w, sub)
 }
 
 func (a *API) delete(w http.ResponseWriter, r *http.Request) error {

@@ -185,10 +185,18 @@ func (w *worker) look(seq uint64) {
 	w.shownSeen.Store(seq)
 }
 
+// confirmWithin is how fresh the knowledge that we lead must be before anything is sent:
+// well below the time in which another can have taken the Lease.
+const confirmWithin = time.Second
+
 // deliver sends a notification until it is acknowledged. It returns false when the
 // subscription was suspended instead.
 func (w *worker) deliver(ctx context.Context, body []byte) (bool, error) {
 	for {
+		_, err := persist(ctx, "term not confirmed", func() (struct{}, error) { return struct{}{}, w.tenure.term.Confirm(ctx, confirmWithin) })
+		if err != nil {
+			return false, err
+		}
 		began := time.Now()
 		wish, err := w.attempt(body)
 		if err != nil && (ctx.Err() != nil || w.hard.Err() != nil) {

@@ -654,6 +654,7 @@ func TestTheSuiteNotices(t *testing.T) {
 	}
 	for _, m := range mutations() {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			majors := "v1"
 			if len(m.majors) > 1 {
 				majors = strings.Join(m.majors, ",")

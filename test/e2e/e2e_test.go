@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("skipped: these tests need a real hub, which -short leaves out")
 		os.Exit(0)
 	}
-	klog.SetLogger(logr.Discard()) // client-go's word on watches that end with an apiserver
+	klog.SetLogger(logr.Discard())                          // client-go's word on watches that end with an apiserver
 	if err := flag.Set("test.parallel", "16"); err != nil { // they wait more than they compute
 		panic(err)
 	}

@@ -175,7 +175,7 @@ type apiPool struct {
 // nodesByPool returns all nodes of the O-Cloud, as cluster/node: resourceId, by pool.
 func nodesByPool(ctx context.Context) (map[string]map[string]string, map[string]apiPool, error) {
 	var list []apiPool
-	if err := cloud.Get(ctx, ocloud.InventoryV1+"/resourcePools", &list); err != nil {
+	if err := cloud.Get(ctx, ocloud.InventoryV1+"/resourcePools?all_fields", &list); err != nil {
 		return nil, nil, err
 	}
 	nodes, pools := map[string]map[string]string{}, map[string]apiPool{}

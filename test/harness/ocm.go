@@ -281,6 +281,7 @@ func (e *Env) startKlusterlet(ctx context.Context, c *Cluster) error {
 			"--workload-source-driver=kube",
 			"--workload-source-config=" + hubDir + "/kubeconfig",
 			"--status-sync-interval=10s",
+			"--cluster-healthcheck-period=10s",
 			"--addon-lease-sync-interval=" + addonLeaseInterval,
 			"--listen=" + loopback(port),
 			"--disable-leader-election",

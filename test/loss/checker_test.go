@@ -19,23 +19,24 @@ func TestJudge(t *testing.T) {
 		name       string
 		taken      []received
 		duplicates int
+		late       int
 		wrong      bool
 	}{
-		{"all", right, 0, false},
-		{"other objects in another order", []received{right[1], right[0], right[2], right[3]}, 0, false},
-		{"repeated at once", repeated(1, 0), 1, false},
-		{"repeated later", repeated(3, 0), 1, true},
-		{"last missing", right[:3], 0, true},
-		{"first missing", right[1:], 0, true},
-		{"middle missing", []received{right[0], right[1], right[3]}, 0, true},
-		{"swapped", []received{right[0], right[1], right[3], right[2]}, 0, true},
-		{"same change under two identifiers", slices.Insert(slices.Clone(right), 1, received{"n9", "a", 0, 0, 1}), 0, true},
-		{"something else", append(slices.Clone(right), received{"n9", "c", 0, 0, 9}), 0, true},
-		{"wrong prior state", []received{right[0], right[1], {"n3", "a", 1, 2, 3}, right[3]}, 0, true},
+		{"all", right, 0, 0, false},
+		{"other objects in another order", []received{right[1], right[0], right[2], right[3]}, 0, 0, false},
+		{"repeated at once", repeated(1, 0), 1, 0, false},
+		{"repeated later", repeated(3, 0), 1, 1, false},
+		{"last missing", right[:3], 0, 0, true},
+		{"first missing", right[1:], 0, 0, true},
+		{"middle missing", []received{right[0], right[1], right[3]}, 0, 0, true},
+		{"swapped", []received{right[0], right[1], right[3], right[2]}, 0, 0, true},
+		{"same change under two identifiers", slices.Insert(slices.Clone(right), 1, received{"n9", "a", 0, 0, 1}), 0, 0, true},
+		{"something else", append(slices.Clone(right), received{"n9", "c", 0, 0, 9}), 0, 0, true},
+		{"wrong prior state", []received{right[0], right[1], {"n3", "a", 1, 2, 3}, right[3]}, 0, 0, true},
 	} {
 		v := judge("x", tc.taken, changes, func(Change) bool { return true })
-		if (len(v.Faults) > 0) != tc.wrong || v.Duplicates != tc.duplicates {
-			t.Errorf("%s: %+v, want wrong: %t, %d duplicates", tc.name, v, tc.wrong, tc.duplicates)
+		if (len(v.Faults) > 0) != tc.wrong || v.Duplicates != tc.duplicates || v.Late != tc.late {
+			t.Errorf("%s: %+v, want wrong: %t, %d duplicates, %d late", tc.name, v, tc.wrong, tc.duplicates, tc.late)
 		}
 	}
 	if sameOrder(right, right) != nil {

@@ -6,8 +6,9 @@
 // are killed, and leaders are stopped for so long that another takes over, all by chance
 // from a seed that is printed. At the end a checker that knows nothing of the engine
 // compares the journal of the generator with those of the subscribers: each must have
-// every change of its own once and in order. A notification may come again only directly
-// after itself, when its acknowledgement was lost.
+// every change of its own once and in order. A notification may come again when its
+// acknowledgement was lost, and then directly after itself; only a leader that was stopped
+// amid sending, and goes on when another has taken over, may repeat one late.
 //
 // A build with the tag o2ims_inject_loss drops one event on purpose, and the same test
 // then passes only if the checker notices.

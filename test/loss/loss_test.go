@@ -257,7 +257,7 @@ func conclude(t *testing.T, smos []*subscriber, changes []Change, ledger subscri
 	t.Helper()
 	var all [][]received
 	faults := 0
-	duplicates, lostAcks := 0, 0
+	duplicates, late, lostAcks := 0, 0, 0
 	for _, s := range smos {
 		entries, err := simulator.ReadJournal(s.journal)
 		if err != nil {
@@ -280,6 +280,7 @@ func conclude(t *testing.T, smos []*subscriber, changes []Change, ledger subscri
 		}
 		all = append(all, taken)
 		duplicates += v.Duplicates
+		late += v.Late
 		faults += len(v.Faults)
 		t.Logf("%-26s %d of %d changes, %d duplicates, %d attempts", v.Subscriber, v.Got, v.Wanted, v.Duplicates, len(entries))
 		if !lossInjected {
@@ -289,9 +290,12 @@ func conclude(t *testing.T, smos []*subscriber, changes []Change, ledger subscri
 		}
 	}
 	allowed := lostAcks + c.interruptions()*subscribers
-	t.Logf("%d duplicates; %d acknowledgements were lost by subscribers, %d interruptions", duplicates, lostAcks, c.interruptions())
+	t.Logf("%d duplicates, %d of them late; %d acknowledgements were lost by subscribers, %d interruptions", duplicates, late, lostAcks, c.interruptions())
 	if duplicates > allowed {
 		t.Errorf("%d duplicates, want at most %d", duplicates, allowed)
+	}
+	if most := c.counts["leader stopped"] * subscribers; late > most {
+		t.Errorf("%d notifications came again late, want at most %d", late, most)
 	}
 	if lost, late := ledger.Judge(); len(lost)+len(late) > 0 {
 		t.Errorf("the ledger says lost %q, late %q", lost, late)
@@ -408,11 +412,16 @@ func (c *chaos) killLeader(ctx context.Context) {
 	c.takeOver(ctx)
 }
 
+// leaseDuration is how long a leader must have been silent before another takes over. In
+// production it is 15 s.
+const leaseDuration = 1200 * time.Millisecond
+
 // stopLeader makes the leader hang so long that another takes over, and lets it go on:
 // it must find out and write nothing.
 func (c *chaos) stopLeader(ctx context.Context) {
 	old := c.leader
 	_ = old.cmd.Process.Signal(syscall.SIGSTOP)
+	_ = wait(ctx, leaseDuration) // never ends early
 	c.takeOver(ctx)
 	if c.random.IntN(2) == 0 {
 		c.letGo(old)

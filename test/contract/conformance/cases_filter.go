@@ -41,15 +41,13 @@ func texted(values []any) []string {
 
 // only tells whether all values at a path are of one Go type.
 func only[T any](p leafPath) bool {
-	for _, v := range p.leafValues() {
+	for _, v := range p.values {
 		if _, ok := v.(T); !ok {
 			return false
 		}
 	}
-	return len(p.leafValues()) > 0
+	return len(p.values) > 0
 }
-
-func (p leafPath) leafValues() []any { return p.values }
 
 // trialOf finds a path on which to try something.
 func (x *exchange) trialOf(what string, like func(leafPath) bool) (trial, error) {
@@ -605,7 +603,7 @@ func everyLabel(x *exchange) error {
 	var wrong faults
 	tried := false
 	for _, c := range x.found.inUse(x.major) {
-		for _, p := range leaves(c) {
+		for _, p := range x.found.leaves(c) {
 			last := p.path[len(p.path)-1]
 			if !inExtensions(p) || !only[string](p) || !strings.ContainsAny(last, ".-/~,@0123456789") {
 				continue
@@ -666,7 +664,7 @@ func strangeNames(x *exchange) error {
 func everyAttribute(x *exchange) error {
 	var wrong faults
 	for _, c := range x.found.inUse(x.major) {
-		for _, p := range leaves(c) {
+		for _, p := range x.found.leaves(c) {
 			values := texted(p.values)
 			if len(values) == 0 {
 				continue
@@ -805,7 +803,7 @@ func differentialCases() []Case {
 		random := rand.New(rand.NewPCG(x.run.target.Seed, 1))
 		var wrong faults
 		for _, c := range lists {
-			paths := leaves(c)
+			paths := x.found.leaves(c)
 			for range differentials {
 				terms, ok := randomTerms(random, c, paths)
 				if !ok {

@@ -201,22 +201,6 @@ func (x *exchange) same(path, other string) error {
 	return nil
 }
 
-// different wants two paths to have different answers.
-func (x *exchange) different(path, other string) error {
-	a, err := x.get(path)
-	if err != nil {
-		return err
-	}
-	b, err := x.get(other)
-	if err != nil {
-		return err
-	}
-	if string(a.body) == string(b.body) {
-		return fmt.Errorf("%s and %s are the same", a.call, b.call)
-	}
-	return nil
-}
-
 func notFound(paths ...string) func(*exchange) error {
 	return func(x *exchange) error {
 		var wrong faults

@@ -30,6 +30,8 @@ type discovery struct {
 	sites        collection // v2
 	pools        collection
 	resources    []collection // one for each pool with resources, the largest first
+
+	paths map[string][]leafPath // by path of the collection, as they are asked for
 }
 
 // mostServers is how many servers are read: enough to try everything, however large the fleet.
@@ -149,6 +151,17 @@ type leafPath struct {
 	many       bool  // it crosses an array
 }
 
+// leaves returns the paths of one of the collections.
+func (d *discovery) leaves(c collection) []leafPath {
+	if d.paths == nil {
+		d.paths = map[string][]leafPath{}
+	}
+	if _, known := d.paths[c.path]; !known {
+		d.paths[c.path] = leaves(c)
+	}
+	return d.paths[c.path]
+}
+
 // leaves returns the paths of a collection at which there are scalars and nothing else.
 func leaves(c collection) []leafPath {
 	found := map[string]*leafPath{}
@@ -214,7 +227,7 @@ func writable(path []string) bool {
 // leafWhere returns the first path that a test likes, in any collection.
 func (d *discovery) leafWhere(major, what string, like func(leafPath) bool) (leafPath, error) {
 	for _, c := range d.inUse(major) {
-		for _, p := range leaves(c) {
+		for _, p := range d.leaves(c) {
 			if like(p) {
 				return p, nil
 			}

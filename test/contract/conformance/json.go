@@ -103,7 +103,7 @@ func find(list []record, key, value string) (record, bool) {
 	return nil, false
 }
 
-// has tells whether a record has all of these attributes; it names those it lacks.
+// lacks returns those of these attributes that a record does not have.
 func lacks(r record, names ...string) []string {
 	var missing []string
 	for _, name := range names {
@@ -122,6 +122,9 @@ func goodUUID(s string) bool { return uuidForm.MatchString(s) && s != uuid.Nil.S
 // unknownID is a UUID that no server has: it is new each time.
 func unknownID() string { return uuid.NewString() }
 
+// escapes are those of SOL013 5.2.
+var escapes = strings.NewReplacer("~", "~0", "/", "~1", ",", "~a", "@", "~b")
+
 // joined is a path as filters and selectors write it.
 func joined(path []string) string {
 	escaped := make([]string, len(path))
@@ -130,7 +133,7 @@ func joined(path []string) string {
 			escaped[i] = name
 			continue
 		}
-		escaped[i] = strings.NewReplacer("~", "~0", "/", "~1", ",", "~a", "@", "~b").Replace(name)
+		escaped[i] = escapes.Replace(name)
 	}
 	return strings.Join(escaped, "/")
 }

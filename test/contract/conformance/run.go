@@ -34,6 +34,9 @@ func Run(ctx context.Context, t Target) (Report, error) {
 	}
 	r.client.observers = append(r.client.observers, func(a answer) { r.watch.see(r, a) })
 
+	if _, err := r.client.do(ctx, call{path: base + "/api_versions"}); err != nil {
+		return Report{}, fmt.Errorf("the server does not answer: %w", err)
+	}
 	var report Report
 	report.NoSkip = t.NoSkip
 	for _, major := range t.Majors {
