@@ -2,6 +2,7 @@ package filter
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -254,6 +255,9 @@ func check(s *Schema[*pool], text string) (string, error) {
 		if m.Match(record) {
 			matched += name
 		}
+		if m.Match(record) && !m.May(s.Sign(*record)) {
+			return "", errors.New("the signature denies " + name)
+		}
 		if (m.Explain(record) == nil) != m.Match(record) {
 			return "", errors.New("Explain contradicts Match for " + name)
 		}
@@ -412,6 +416,55 @@ func TestExact(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestSignatures: values that are not there are told at a glance, but for a few.
+func TestSignatures(t *testing.T) {
+	schema := poolSchemas()["shortcuts"]
+	p := &pool{Extensions: map[string]any{}}
+	for i := range 150 {
+		p.Extensions[fmt.Sprint("key-", i)] = fmt.Sprint("value-", i)
+	}
+	signature := schema.Sign(*p)
+	wrong := 0
+	for i := range 10_000 {
+		m, err := schema.Compile(Filter{{Op: Eq, Path: []string{"extensions", fmt.Sprint("key-", i%150)}, Values: []string{fmt.Sprint("other-", i)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.May(signature) {
+			wrong++
+		}
+	}
+	if wrong > 200 {
+		t.Errorf("%d of 10,000 values are taken to be there", wrong)
+	}
+	for text, want := range map[string]bool{
+		"(eq,n,0)":                     true,
+		"(eq,n,-0.0)":                  true,
+		"(eq,n,1)":                     false,
+		"(neq,n,0)":                    true, // no value is wanted
+		"(eq,name,'')":                 true,
+		"(in,name,a,b)":                false,
+		"(in,name,a,'')":               true,
+		"(eq,parts/k,nothing)":         true, // not in the signature
+		"(eq,extensions/@key,nothing)": true, // likewise
+		"(eq,extensions/nothing,null)": true,
+		"(cont,extensions/key-1,val)":  true,
+		"(eq,n,0);(eq,b,true)":         false,
+	} {
+		f, err := Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := schema.Compile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.May(signature); got != want {
+			t.Errorf("%s: %t, want %t", text, got, want)
 		}
 	}
 }

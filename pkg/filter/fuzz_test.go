@@ -42,6 +42,11 @@ func FuzzParse(f *testing.F) {
 		}
 		for name, r := range records {
 			match := plain.Match(r)
+			for kind, s := range schemas {
+				if m := map[string]*Matcher[*pool]{"view": plain, "shortcuts": quick}[kind]; match && !m.May(s.Sign(*r)) {
+					t.Fatalf("%q: record %s matches, and its signature denies it (%s)", text, name, kind)
+				}
+			}
 			if quick.Match(r) != match || (plain.Explain(r) == nil) != match {
 				t.Fatalf("%q: record %s: %t with the view, %t with shortcuts, explained as %v", text, name, match, quick.Match(r), plain.Explain(r))
 			}

@@ -17,6 +17,7 @@ type Matcher[R any] struct {
 	groups     []rootGroup[R]
 	alone      []condition[R] // one for each term, by itself
 	together   []bool         // which of them are in a group
+	hints      []hint
 }
 
 // condition is a term about one record.
@@ -62,6 +63,9 @@ func (s *Schema[R]) Compile(f Filter) (*Matcher[R], error) {
 			return nil, err
 		}
 		m.alone = append(m.alone, c)
+		if wanted := s.hintOf(t, p); wanted != nil {
+			m.hints = append(m.hints, wanted)
+		}
 	}
 	var err error
 	single, groups := partition(terms)

@@ -3,6 +3,7 @@ package inventory
 import (
 	"fmt"
 
+	"github.com/o2ims/o2ims/pkg/filter"
 	"github.com/o2ims/o2ims/pkg/rest"
 )
 
@@ -17,6 +18,7 @@ type renderedServer struct {
 	rendered
 	operational string
 	trouble     *trouble
+	signature   *filter.Signature
 }
 
 // render encodes a view. No view has a value that cannot be encoded, so an error is a
@@ -60,7 +62,9 @@ func (s *Server) render(f ClusterFacts, r Reporting, report string) {
 	if t, troubled := troubleOf(f, r); troubled {
 		s.trouble = &t
 	}
-	s.v1 = render(resourceAttributes, s.view())
+	view := s.view()
+	s.signature = serverSchema.Sign(view)
+	s.v1 = render(resourceAttributes, view)
 	deep := append(make([]byte, 0, 64*len(s.Machine.parts)), report...)
 	for i := range s.Machine.parts {
 		p := &s.Machine.parts[i]

@@ -47,8 +47,8 @@ func newVersion(name, number string, p *rest.Pager) *version {
 		},
 		servers: &rest.Kind[*Server]{
 			IDName: "resourceId", ID: (*Server).id, Pager: p,
-			Schema: filter.NewSchema((*Server).view,
-				append(slices.Clone(serverShortcuts), filter.Each("elements", (*Server).eachElement, elementSchema()))...),
+			Schema:     serverSchema,
+			Signature:  func(s *Server) *filter.Signature { return s.signature },
 			Attributes: resourceAttributes,
 			Encoded:    func(s *Server) rest.Encoded { return s.v1 },
 			Deep:       (*Server).withElements,
@@ -171,6 +171,10 @@ var serverShortcuts = []filter.Shortcut[*Server]{
 	filter.At("extensions/vendor", func(s *Server) string { return s.Machine.Server.Vendor }),
 	filter.At("extensions/virtual", func(s *Server) string { return s.Machine.Server.Virtual }),
 }
+
+// serverSchema also signs servers when they are rendered, so there is one of it.
+var serverSchema = filter.NewSchema((*Server).view,
+	append(slices.Clone(serverShortcuts), filter.Each("elements", (*Server).eachElement, elementSchema()))...)
 
 // elementRow is one element of a server as a resource of its own.
 type elementRow struct {

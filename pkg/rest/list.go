@@ -27,6 +27,10 @@ type Kind[R any] struct {
 
 	Attributes Attributes
 
+	// Signature returns the signature of a record, which tells most records that a filter
+	// does not match without a look at them. nil: there are none.
+	Signature func(R) *filter.Signature
+
 	// Encoded returns the JSON of a record.
 	Encoded func(R) Encoded
 
@@ -233,7 +237,7 @@ func (k *Kind[R]) search(source Source[R], m *filter.Matcher[R], from place, siz
 		skip = (from.page - 1) * size
 	}
 	for record := range k.candidates(source, m) {
-		if !m.Match(record) {
+		if k.Signature != nil && !m.May(k.Signature(record)) || !m.Match(record) {
 			continue
 		}
 		p.total++

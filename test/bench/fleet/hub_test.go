@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -68,6 +69,16 @@ func (h *hub) load(ctx context.Context) (loading, error) {
 	}
 	began := time.Now()
 	told := 0
+	first := h.fleet
+	first.Clusters = 1
+	if err := h.writer.Load(ctx, first, fleet.LoadOptions{Workers: 1, Settled: *settled}); err != nil {
+		return l, err
+	}
+	resume, err := h.pause("addon-manager")
+	if err != nil {
+		return l, err
+	}
+	defer resume()
 	err = h.writer.Load(ctx, h.fleet, fleet.LoadOptions{Workers: *workers, Settled: *settled, Tell: func(p fleet.Progress) {
 		if told++; told%15 == 0 || p.Done == p.All {
 			fmt.Println(p)
@@ -76,6 +87,7 @@ func (h *hub) load(ctx context.Context) (loading, error) {
 	if err != nil {
 		return l, err
 	}
+	resume()
 	l.written = time.Since(began)
 	err = wait.PollUntilContextTimeout(ctx, 5*time.Second, *patient, true, func(ctx context.Context) (bool, error) {
 		if l.counts, err = h.writer.Count(ctx, h.fleet); err != nil {
@@ -92,6 +104,21 @@ func (h *hub) load(ctx context.Context) (loading, error) {
 		l.costs, err = h.costsSince(before)
 	}
 	return l, err
+}
+
+// pause stops one of OCM's processes for the time of the writing, when add-ons are written
+// settled and it has nothing to do: at every event of one add-on it looks at all of them,
+// which is what most of the time would go into. It catches up once it is resumed.
+func (h *hub) pause(name string) (resume func(), err error) {
+	processes, err := hubProcesses(h.cloud.Env.Dir())
+	pid, found := processes[name]
+	if err != nil || !found || !*settled {
+		return func() {}, err
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return func() { _ = syscall.Kill(pid, syscall.SIGCONT) }, nil
 }
 
 // manager is the pod of the manager; its PID is 0 while it does not run.

@@ -98,7 +98,7 @@ func (v *validator) check(a answer) error {
 		return nil // not a request that a document could know
 	}
 	problem := "#/components/schemas/ProblemDetails"
-	p, known := v.path(u.Path)
+	p, known := v.path(u.EscapedPath())
 	operation, _ := p.item[strings.ToLower(a.call.method)].(record)
 	if !known || operation == nil || undocumented[a.status] {
 		if a.status < 400 {

@@ -79,7 +79,7 @@ var errNotWritten = errors.New("the report stood there already")
 
 // Make writes a planned change as the agent would, and says when.
 func (w *Writer) Make(ctx context.Context, p Plan) (Change, error) {
-	written, took, err := w.report(ctx, p.inventory)
+	written, took, err := w.readAndReport(ctx, p.inventory)
 	p.Acknowledged = time.Now()
 	p.Sent = p.Acknowledged.Add(-took)
 	if err == nil && !written {

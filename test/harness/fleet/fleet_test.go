@@ -119,11 +119,11 @@ func TestThePatternIsAboutTheOtherCluster(t *testing.T) {
 	}}
 	other := newAddOn("edge-00002")
 	other.Status.Conditions = []metav1.Condition{{Type: report.KindInventory.HeadType(), Message: "of edge-00002"}}
-	got := p.statusFor(other)
+	got := p.statusFor(other, metav1.Condition{Type: report.KindInventory.IngestedType()})
 	if user := got.Registrations[0].Subject.User; user != "system:open-cluster-management:cluster:edge-00002:addon:o2ims:agent:o2ims-agent" {
 		t.Errorf("user = %s", user)
 	}
-	if len(got.Conditions) != 2 || got.Conditions[0].Type != "Configured" || got.Conditions[1].Message != "of edge-00002" {
+	if len(got.Conditions) != 3 || got.Conditions[0].Type != "Configured" || got.Conditions[2].Message != "of edge-00002" {
 		t.Errorf("conditions = %+v", got.Conditions)
 	}
 	if p.addon.Status.Registrations[0].Subject.User == got.Registrations[0].Subject.User {

@@ -123,9 +123,11 @@ func appliedStatus(work *workv1.ManifestWork, now metav1.Time) (workv1.ManifestW
 	return status, nil
 }
 
-// copyTo writes the add-on and its ManifestWorks for another cluster.
-func (w *Writer) copyTo(ctx context.Context, p *pattern, cluster string) error {
-	addon := newAddOn(cluster)
+// copyTo writes the add-on and its ManifestWorks for another cluster, and reports. The
+// manager's answer to the report is there before the report itself, so that it need not
+// answer; while it is not, the manager puts that right.
+func (w *Writer) copyTo(ctx context.Context, p *pattern, inv report.Inventory) error {
+	addon := newAddOn(inv.Cluster)
 	addon.OwnerReferences = p.addon.OwnerReferences
 	err := w.hub.Create(ctx, addon)
 	switch {
@@ -141,10 +143,23 @@ func (w *Writer) copyTo(ctx context.Context, p *pattern, cluster string) error {
 			return err
 		}
 	}
-	if len(addon.Status.Registrations) > 0 {
-		return nil // an earlier run came so far, or the manager did
+	encoded, err := w.encoder.Encode(inv)
+	if err != nil {
+		return err
 	}
-	return w.updateStatus(ctx, addon, func() { addon.Status = p.statusFor(addon) })
+	update := w.encoder.Compose(addon.Status.Conditions, w.stamp(), encoded)
+	if !update.Changed {
+		return nil // an earlier run came so far
+	}
+	head, err := report.ParseHead(update.Entries[0].Message)
+	if err != nil {
+		return err
+	}
+	answer := report.Answer(head, nil)
+	if err := w.updateStatus(ctx, addon, func() { addon.Status = p.statusFor(addon, answer.Condition(nil, w.now())) }); err != nil {
+		return err
+	}
+	return w.report(ctx, inv.Cluster, update)
 }
 
 func (w *Writer) copyWork(ctx context.Context, from *workv1.ManifestWork, addon *addonv1alpha1.ManagedClusterAddOn) error {
@@ -169,14 +184,14 @@ func (w *Writer) copyWork(ctx context.Context, from *workv1.ManifestWork, addon 
 	return w.updateStatus(ctx, work, func() { work.Status = *from.Status.DeepCopy() })
 }
 
-// statusFor is the status of the pattern for another add-on. What that one says of reports
-// stays.
-func (p *pattern) statusFor(addon *addonv1alpha1.ManagedClusterAddOn) addonv1alpha1.ManagedClusterAddOnStatus {
+// statusFor is the status of the pattern for another add-on, with the manager's answer to
+// a report. What stands there of reports stays.
+func (p *pattern) statusFor(addon *addonv1alpha1.ManagedClusterAddOn, answer metav1.Condition) addonv1alpha1.ManagedClusterAddOnStatus {
 	ours := func(c metav1.Condition) bool { return strings.HasPrefix(c.Type, report.Prefix) }
 	status := p.addon.DeepCopy().Status
-	status.Conditions = slices.DeleteFunc(status.Conditions, ours)
+	status.Conditions = append(slices.DeleteFunc(status.Conditions, ours), answer)
 	for _, c := range addon.Status.Conditions {
-		if ours(c) {
+		if ours(c) && c.Type != answer.Type {
 			status.Conditions = append(status.Conditions, c)
 		}
 	}

@@ -170,16 +170,12 @@ func (w *Writer) writeCluster(ctx context.Context, f Fleet, i int, like *pattern
 		return err
 	}
 	if like != nil {
-		if err := w.copyTo(ctx, like, name); err != nil {
-			return err
-		}
-		_, _, err := w.report(ctx, inv)
-		return err
+		return w.copyTo(ctx, like, inv)
 	}
 	if err := client.IgnoreAlreadyExists(w.hub.Create(ctx, newAddOn(name))); err != nil {
 		return err
 	}
-	if _, _, err := w.report(ctx, inv); err != nil {
+	if _, _, err := w.readAndReport(ctx, inv); err != nil {
 		return err
 	}
 	return w.applyStatus(ctx, addOnStatus(name, w.now()), fieldManagerKlusterlet)
@@ -279,10 +275,8 @@ func object(version, kind, namespace, name string, status map[string]any) *unstr
 	return &unstructured.Unstructured{Object: map[string]any{"apiVersion": version, "kind": kind, "metadata": metadata, "status": status}}
 }
 
-// report brings the report on the hub to what inv says, as the agent does: from what
-// stands there, by a server-side apply of all its entries. written is false when the same
-// stood there already; took is the time of the apply alone.
-func (w *Writer) report(ctx context.Context, inv report.Inventory) (written bool, took time.Duration, err error) {
+// readAndReport brings the report on the hub to what inv says, as the agent does.
+func (w *Writer) readAndReport(ctx context.Context, inv report.Inventory) (written bool, took time.Duration, err error) {
 	var addon addonv1beta1.ManagedClusterAddOn
 	if err := w.hub.Get(ctx, client.ObjectKey{Namespace: inv.Cluster, Name: report.AddOnName}, &addon); err != nil {
 		return false, 0, err
@@ -291,13 +285,20 @@ func (w *Writer) report(ctx context.Context, inv report.Inventory) (written bool
 	if err != nil {
 		return false, 0, err
 	}
-	update := w.encoder.Compose(addon.Status.Conditions, report.Stamp{Epoch: w.epoch, Now: w.now()}, encoded)
+	update := w.encoder.Compose(addon.Status.Conditions, w.stamp(), encoded)
 	if !update.Changed {
 		return false, 0, nil
 	}
 	began := time.Now()
-	err = w.applyStatus(ctx, report.ApplyObject(inv.Cluster, update.Entries), report.FieldManagerInventory)
+	err = w.report(ctx, inv.Cluster, update)
 	return true, time.Since(began), err
+}
+
+func (w *Writer) stamp() report.Stamp { return report.Stamp{Epoch: w.epoch, Now: w.now()} }
+
+// report writes a report by a server-side apply of all its entries.
+func (w *Writer) report(ctx context.Context, cluster string, update report.Update) error {
+	return w.applyStatus(ctx, report.ApplyObject(cluster, update.Entries), report.FieldManagerInventory)
 }
 
 // applyStatus applies the status of an object. An apply carries no resourceVersion, yet
