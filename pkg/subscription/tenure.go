@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/o2ims/o2ims/pkg/fault"
 	"github.com/o2ims/o2ims/pkg/store"
 )
 
@@ -92,13 +93,16 @@ func (t *tenure) run(ctx context.Context) error {
 	defer stop()
 
 	newest, _ := t.window.newest()
-	saved := make(chan error, 1)
-	go func() { saved <- t.saver.run(hard) }()
+	saved := make(chan struct{}) // closed when the saver has ended
+	var saveErr error
+	go func() {
+		defer close(saved)
+		saveErr = t.saver.run(hard)
+	}()
 	t.group.Go(func() error {
 		select {
-		case err := <-saved:
-			saved <- err
-			return err
+		case <-saved:
+			return saveErr
 		case <-t.ctx.Done():
 			return t.ctx.Err()
 		}
@@ -193,21 +197,19 @@ func (t *tenure) restart(ctx context.Context, id uuid.UUID) error {
 		old.stop()
 		<-old.done
 	}
-	subs, err := persist(ctx, "subscription not read", func() ([]store.Subscription, error) { return t.store.Subscriptions(ctx, "") })
+	sub, err := persist(ctx, "subscription not read", func() (store.Subscription, error) { return t.store.Subscription(ctx, id) })
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	for _, sub := range subs {
-		if sub.ID != id {
-			continue
-		}
-		progress, err := persist(ctx, "cursor not read", func() (map[uuid.UUID]store.Progress, error) { return t.store.ProgressOf(ctx, id) })
-		if err != nil {
-			return err
-		}
-		if p, found := progress[id]; found {
-			t.start(sub, p)
-		}
+	progress, err := persist(ctx, "cursor not read", func() (map[uuid.UUID]store.Progress, error) { return t.store.ProgressOf(ctx, id) })
+	if err != nil {
+		return err
+	}
+	if p, found := progress[id]; found {
+		t.start(sub, p)
 	}
 	return nil
 }

@@ -134,7 +134,6 @@ func (h *hub) manager() kubelet.PodInfo {
 // start is one cold start.
 type start struct {
 	ready   time.Duration // from the process's start to the first 200 of /readyz
-	cpu     time.Duration // used until then
 	atReady usage
 	leads   time.Duration // from the process's start until it deploys agents
 	settled usage         // when it has come to rest after that

@@ -199,7 +199,7 @@ func (p *pattern) statusFor(addon *addonv1alpha1.ManagedClusterAddOn, answer met
 		return strings.ReplaceAll(text, ":"+p.addon.Namespace+":", ":"+addon.Namespace+":")
 	}
 	for i := range status.Registrations {
-		subject := &status.Registrations[i].Subject
+		subject := &status.Registrations[i].Subject //nolint:staticcheck // how the stored version has it
 		subject.User = rename(subject.User)
 		for j := range subject.Groups {
 			subject.Groups[j] = rename(subject.Groups[j])

@@ -185,7 +185,7 @@ func (w *Writer) writeCluster(ctx context.Context, f Fleet, i int, like *pattern
 func newAddOn(cluster string) *addonv1alpha1.ManagedClusterAddOn {
 	return &addonv1alpha1.ManagedClusterAddOn{
 		ObjectMeta: metav1.ObjectMeta{Namespace: cluster, Name: report.AddOnName},
-		Spec:       addonv1alpha1.ManagedClusterAddOnSpec{InstallNamespace: installNamespace},
+		Spec:       addonv1alpha1.ManagedClusterAddOnSpec{InstallNamespace: installNamespace}, //nolint:staticcheck // what clusteradm writes
 	}
 }
 
