@@ -173,6 +173,10 @@ func (r *ReportReconciler) ingest(ctx context.Context, cluster string, addon *ad
 		if rep.Reason == report.HeadCollectFailed {
 			state.trouble = "the agent cannot read the hardware at the moment; this is its last report"
 		}
+		if addon.DeletionTimestamp == nil {
+			// first, so that the read model need not make every server of a new cluster twice
+			r.setReporting(cluster, state, reportingOf(addon, state.trouble))
+		}
 		r.inventory.SetReport(cluster, rep.Inventory, rep.Head)
 		r.meters.decoded(start, r.now())
 		r.meters.ingested.Inc()

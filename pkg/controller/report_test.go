@@ -40,6 +40,33 @@ func TestAReportBecomesTheInventory(t *testing.T) {
 	}
 }
 
+// expectant is a read model that expects to know of a cluster's reporting before its report.
+type expectant struct {
+	*ledger
+	early []string // clusters whose report came before
+}
+
+func (e *expectant) SetReport(cluster string, inv report.Inventory, head report.Head) {
+	e.mu.Lock()
+	_, known := e.reporting[cluster]
+	e.mu.Unlock()
+	if !known {
+		e.early = append(e.early, cluster)
+	}
+	e.ledger.SetReport(cluster, inv, head)
+}
+
+// The other way round, the read model would make every server twice when the manager starts.
+func TestTheReadModelKnowsOfTheReportingBeforeTheReport(t *testing.T) {
+	w := newWorld(t, managedCluster("edge-1"), addonOf("edge-1"))
+	model := &expectant{ledger: w.ledger}
+	w.reports.inventory = model
+	w.write("edge-1", reportConditions(t, machines("edge-1", 3), nil, w.clock.now()))
+	if w.ledger.nodes("edge-1") != 3 || len(model.early) != 0 {
+		t.Errorf("%d nodes, want 3; reports that came too early: %v", w.ledger.nodes("edge-1"), model.early)
+	}
+}
+
 func TestWhatDoesNotConcernTheReportIsNotDecodedAgain(t *testing.T) {
 	w := newWorld(t, managedCluster("edge-1"), addonOf("edge-1"))
 	conditions := reportConditions(t, machines("edge-1", 3), nil, w.clock.now())

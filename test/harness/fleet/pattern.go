@@ -16,17 +16,19 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/o2ims/o2ims/pkg/report"
 )
 
-// pattern is an add-on of which nobody has anything to say any more, with the
-// ManifestWorks that deploy it.
+// pattern is a managed cluster with its add-on of which nobody has anything to say any
+// more, with the ManifestWorks that deploy it.
 type pattern struct {
-	addon addonv1alpha1.ManagedClusterAddOn
-	works []workv1.ManifestWork
+	cluster clusterv1.ManagedCluster
+	addon   addonv1alpha1.ManagedClusterAddOn
+	works   []workv1.ManifestWork
 }
 
 // settlePatience is how long the hub's controllers get for one add-on.
@@ -60,6 +62,9 @@ func (w *Writer) settle(ctx context.Context, f Fleet) (*pattern, error) {
 		missing = "rest"
 		return p.addon.ResourceVersion == before, nil
 	})
+	if err == nil {
+		err = w.hub.Get(ctx, client.ObjectKey{Name: f.Name(0)}, &p.cluster)
+	}
 	if wait.Interrupted(err) {
 		return nil, fmt.Errorf("its add-on does not come to %s; do OCM's controllers and the manager run?: %w", missing, err)
 	}

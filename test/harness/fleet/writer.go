@@ -143,8 +143,10 @@ func (w *Writer) Load(ctx context.Context, f Fleet, o LoadOptions) error {
 			break
 		}
 		group.Go(func() error {
-			if err := w.writeCluster(ctx, f, i, like); err != nil {
-				return fmt.Errorf("managed cluster %s: %w", f.Name(i), err)
+			if like == nil || i > 0 { // the pattern itself is there
+				if err := w.writeCluster(ctx, f, i, like); err != nil {
+					return fmt.Errorf("managed cluster %s: %w", f.Name(i), err)
+				}
 			}
 			written()
 			return nil
@@ -158,15 +160,23 @@ func (w *Writer) Load(ctx context.Context, f Fleet, o LoadOptions) error {
 func (w *Writer) writeCluster(ctx context.Context, f Fleet, i int, like *pattern) error {
 	inv := f.Inventory(i)
 	name := inv.Cluster
+	cluster, status := managedCluster(f, name), clusterStatus(inv, w.now())
+	if like != nil { // what the hub's registration controller says of a cluster
+		cluster.Finalizers = like.cluster.Finalizers
+		accepted := meta.FindStatusCondition(like.cluster.Status.Conditions, clusterv1.ManagedClusterConditionHubAccepted)
+		if accepted != nil {
+			addCondition(status, condition(accepted.Type, accepted.Reason, accepted.Message, w.now()))
+		}
+	}
 	for _, object := range []client.Object{
-		managedCluster(f, name),
+		cluster,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{clusterv1.ClusterNameLabelKey: name}}},
 	} {
 		if err := w.hub.Create(ctx, object); err != nil && !apierrors.IsAlreadyExists(err) {
 			return err
 		}
 	}
-	if err := w.applyStatus(ctx, clusterStatus(inv, w.now()), fieldManagerKlusterlet); err != nil {
+	if err := w.applyStatus(ctx, status, fieldManagerKlusterlet); err != nil {
 		return err
 	}
 	if like != nil {
@@ -265,6 +275,12 @@ func condition(kind, reason, message string, since time.Time) map[string]any {
 		"type": kind, "status": "True", "reason": reason, "message": message,
 		"lastTransitionTime": since.UTC().Format(time.RFC3339),
 	}
+}
+
+// addCondition adds a condition to one of the objects below.
+func addCondition(o *unstructured.Unstructured, c map[string]any) {
+	status := o.Object["status"].(map[string]any)
+	status["conditions"] = append(status["conditions"].([]any), c)
 }
 
 func object(version, kind, namespace, name string, status map[string]any) *unstructured.Unstructured {
