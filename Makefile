@@ -60,8 +60,12 @@ image: build ## Build the container image from the binary just built (buildah, n
 .PHONY: test
 test: test-unit test-integration ## Every test: units, then the real hub with real spokes
 
+.PHONY: test-packages
+test-packages:
+	@hack/debian.sh bubblewrap curl jq pci.ids redis-server
+
 .PHONY: test-unit
-test-unit: ## Tests that need nothing but Go
+test-unit: test-packages ## Tests that need nothing but Go
 	go test $(GOFLAGS_ALL) -short ./cmd/... ./pkg/... ./manifests/... ./charts/... ./test/...
 
 .PHONY: test-integration
