@@ -65,7 +65,7 @@ test-packages:
 	@hack/debian.sh bubblewrap curl jq pci.ids redis-server
 
 .PHONY: test-unit
-test-unit: test-packages ## Tests that need nothing but Go
+test-unit: test-packages ## Tests that need no cluster
 	go test $(GOFLAGS_ALL) -short ./cmd/... ./pkg/... ./manifests/... ./charts/... ./test/...
 
 .PHONY: test-integration
