@@ -49,13 +49,30 @@ func newSandbox(path string) (*sandbox, error) {
 			return nil, fmt.Errorf("setpriv (apt-get install util-linux): %w: %w", err, fault.NotFound)
 		}
 	}
-	go func() {
-		runtime.LockOSThread() // and never unlock: the thread is ours until close
+	go onOwnThread(func() {
 		for start := range s.starts {
 			start()
 		}
-	}()
+	})
 	return s, nil
+}
+
+// onOwnThread runs f on a thread that ends with it. The process's main thread would not:
+// Go parks it instead, and whatever it started would live on.
+func onOwnThread(f func()) {
+	runtime.LockOSThread() // and never unlock: an ending goroutine takes its thread along
+	if syscall.Gettid() != os.Getpid() {
+		f()
+		return
+	}
+	taken := make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // another thread, as long as we hold the main one
+		close(taken)
+		f()
+	}()
+	<-taken
+	runtime.UnlockOSThread()
 }
 
 // close ends the thread, and with it any process that still runs.
