@@ -44,15 +44,13 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	verify := newVerifyCommand()
-	verify.Hidden = true // until the manager delivers notifications there is nothing to verify
 	root.AddCommand(
 		newServiceCommand("manager", "Serve the O2 IMS APIs on the hub and deploy the agent to managed clusters", &manager.Options{}, manager.Run),
 		newServiceCommand("agent", "Report the hardware of a managed cluster to the hub", &agent.Options{}, agent.Run),
 		newServiceCommand("probe", "Inspect the machine it runs on and leave the result for the agent", &probe.Options{}, probe.Run),
 		newReportCommand(),
 		newSMOCommand(),
-		verify,
+		newVerifyCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), buildVersion()) },

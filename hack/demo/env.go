@@ -33,6 +33,8 @@ func (d *demo) writeEnv(ctx context.Context) error {
 	variables := [][2]string{
 		{"O2IMS_URL", d.URL}, {"O2IMS_CA", ca}, {"O2IMS_TOKEN", admin}, {"O2IMS_TOKEN_READER", reader},
 		{"HUB_KUBECONFIG", d.Env.Hub.Kubeconfig()},
+		{"SMO_URL", d.smoURL}, {"SMO_JOURNAL", d.smoJournal()}, {"REDIS_URL", d.Redis.URL()},
+		{"SPOKE2_R610", d.Spoke(d.spokes[1]).Machine("r610").Root},
 	}
 	for _, name := range d.spokes {
 		variables = append(variables, [2]string{strings.ToUpper(name) + "_KUBECONFIG", d.Spoke(name).Kubeconfig()})
@@ -49,7 +51,7 @@ func (d *demo) writeEnv(ctx context.Context) error {
 // quote makes a word for the shell of any text.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// linkPrograms puts kubectl, clusteradm and o2ims, as built here, into one folder.
+// linkPrograms puts kubectl, clusteradm, o2ims and demo, as built here, into one folder.
 func (d *demo) linkPrograms() (string, error) {
 	bin := filepath.Join(d.dir, "bin")
 	if err := errors.Join(os.RemoveAll(bin), os.MkdirAll(bin, 0o755)); err != nil {
@@ -59,5 +61,6 @@ func (d *demo) linkPrograms() (string, error) {
 		os.Symlink(d.Env.KubePath(), filepath.Join(bin, "kubectl")),
 		os.Symlink(d.Env.ClusteradmPath(), filepath.Join(bin, "clusteradm")),
 		os.Symlink(filepath.Join(filepath.Dir(d.dir), "bin", "o2ims"), filepath.Join(bin, "o2ims")),
+		os.Symlink(filepath.Join(filepath.Dir(d.dir), "bin", "demo"), filepath.Join(bin, "demo")),
 	)
 }

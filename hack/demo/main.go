@@ -47,6 +47,6 @@ func newCommand() *cobra.Command {
 		Use: "prepare", Short: "Build the programs that run and tests need, into the cache", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return harness.Prepare(cmd.Context(), os.Stdout) },
 	}
-	root.AddCommand(run, up, down, prepare, newDeployCommand(), newUndeployCommand())
+	root.AddCommand(run, up, down, prepare, newDeployCommand(), newUndeployCommand(), newMachineCommand())
 	return root
 }

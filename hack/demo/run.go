@@ -20,6 +20,7 @@ type demo struct {
 	*ocloud.OCloud
 	dir    string // .demo in the checkout
 	spokes []string
+	smoURL string
 }
 
 // runDemo starts everything, shows what there is to see, and stays until ctx ends.
@@ -86,6 +87,9 @@ func start(ctx context.Context, dir string, spokes int) (*demo, error) {
 		return nil, err
 	}
 	d := &demo{OCloud: cloud, dir: dir}
+	if err := d.startSMO(ctx); err != nil {
+		return d, err
+	}
 	if err := d.joinSpokes(ctx, spokes); err != nil {
 		return d, err
 	}

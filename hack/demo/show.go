@@ -68,6 +68,7 @@ func (d *demo) steps(ctx context.Context) ([]step, error) {
 	const byNode = `'.[] | select(.extensions.node.name=="%s")`
 	spoke1, spoke2 := d.spokes[0], d.spokes[1]
 	node2 := "r610"
+	const consumer = "3f20d850-af4f-a84f-fb5a-0ad585410361"
 	return []step{
 		{
 			title:   "The O-Cloud. Its id is the UID of the hub's namespace kube-system.",
@@ -108,6 +109,23 @@ func (d *demo) steps(ctx context.Context) ([]step, error) {
 				"until " + api + `/resourcePools/$POOL/resources | jq -e ` + fmt.Sprintf(byNode, node2) + `.extensions | select(.adminState=="LOCKED") | {model, adminState}'; do sleep 0.2; done` + "\n" +
 				"kubectl --kubeconfig $SPOKE2_KUBECONFIG uncordon " + node2,
 			want: []string{"LOCKED"}, from: "kubectl cordon",
+		},
+		{
+			title:   "The SMO, which is `o2ims smo` here, subscribes to changes of the inventory.",
+			command: api + `/subscriptions -H 'Content-Type: application/json' -d '{"consumerSubscriptionId":"` + consumer + `","callback":"'$SMO_URL'/inventory"}' | jq -c .`,
+			want:    []string{consumer}, from: "the SMO",
+		},
+		{
+			title: "Somebody pulls a network cable on spoke2, and the SMO is told: what was, and what is.",
+			command: "demo machine $SPOKE2_R610 unplug enp5s0f0\n" +
+				`until curl -s $SMO_URL/journal | jq -ce '.body | select(.priorObjectState.extensions.nics.enp5s0f0.link == "up") |
+  {notificationId, notificationEventType, objectRef, prior: .priorObjectState.extensions.nics.enp5s0f0, post: .postObjectState.extensions.nics.enp5s0f0}' | grep '"post":{"link":"down"'; do sleep 0.2; done` + "\n" +
+				"demo machine $SPOKE2_R610 plug enp5s0f0",
+			want: []string{`"prior":{"link":"up"`, `"post":{"link":"down"`}, from: "who pulled it",
+		},
+		{
+			title:   "Nothing is lost: what the O-Cloud counts is what the SMO has.",
+			command: "o2ims verify --url $O2IMS_URL --ca-file $O2IMS_CA --journal $SMO_JOURNAL --wait 30s",
 		},
 		{
 			title:   "Nobody is served without a token.",

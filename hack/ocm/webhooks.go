@@ -60,6 +60,7 @@ func runWebhooks(kubeconfig string, opts webhook.Options) error {
 	if err != nil {
 		return err
 	}
+	config.QPS = -1 // as the apiserver of the hub: it protects itself
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                 scheme,
 		HealthProbeBindAddress: "0",

@@ -89,7 +89,7 @@ type Options struct {
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.AgentImage, "agent-image", "", "image of the agent and the node probe on managed clusters")
 	flags.StringVar(&o.ImagePullPolicy, "agent-image-pull-policy", string(corev1.PullIfNotPresent), "when managed clusters pull that image: Always, IfNotPresent or Never")
-	flags.Float32Var(&o.QPS, "addon-qps", 50, "requests per second of the add-on controllers to the hub")
+	flags.Float32Var(&o.QPS, "addon-qps", 200, "requests per second of the add-on controllers to the hub")
 	flags.IntVar(&o.Burst, "addon-burst", 100, "requests that the add-on controllers may send at once")
 }
 

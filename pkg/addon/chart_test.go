@@ -103,7 +103,7 @@ func TestChart(t *testing.T) {
 		more         []string
 	}{
 		{name: "defaults", values: `{}`},
-		{name: "two replicas", values: `{"manager":{"replicas":2}}`, more: []string{"PodDisruptionBudget/o2ims-manager"}},
+		{name: "two replicas", values: `{"manager":{"replicas":2},"redis":{"url":"redis://redis:6379"}}`, more: []string{"PodDisruptionBudget/o2ims-manager"}},
 		{name: "every managed cluster", values: `{"installAll":true}`, more: []string{"Placement/o2ims", "ManagedClusterSetBinding/global"}},
 		{name: "a configuration", values: `{"addOnDeploymentConfig":{"create":true,"spec":{"agentInstallNamespace":"o2ims-spoke","customizedVariables":[{"name":"REPORT_MIN_INTERVAL","value":"1s"}]}}}`,
 			more: []string{"AddOnDeploymentConfig/o2ims"}},
@@ -128,7 +128,7 @@ func TestChart(t *testing.T) {
 
 func TestChartRefusesBadValues(t *testing.T) {
 	for _, values := range []string{
-		`{"manager":{"logLevel":"loud"}}`, `{"manager":{"replicas":"two"}}`, `{"managr":{}}`, `{"image":{"repository":""}}`,
+		`{"manager":{"logLevel":"loud"}}`, `{"manager":{"replicas":"two"}}`, `{"manager":{"replicas":2}}`, `{"redis":{"url":"redis.example.net"}}`, `{"redis":{"url":"redis://:secret@redis"}}`, `{"managr":{}}`, `{"image":{"repository":""}}`,
 		`{"manager":{"externalUrl":"o2ims.example.com"}}`, `{"manager":{"externalUrl":"https://o2ims.example.com/path"}}`, `{"manager":{"extraArgs":["manager"]}}`, `{"service":{"port":0}}`,
 	} {
 		if _, err := install(t, values); err == nil {

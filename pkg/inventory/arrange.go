@@ -101,6 +101,7 @@ func (m *Model) rebuild() {
 	clear(m.claims)
 	clear(m.contested)
 	m.described = nil
+	m.touched.all(m.next)
 	m.next = newSnapshot(*m.next.oCloud)
 	all := slices.Collect(maps.Values(m.clusters))
 	for _, c := range all {

@@ -66,6 +66,9 @@ type Model struct {
 	hierarchy *hierarchy
 	described []*countedPool // pools that are there without resources, too
 	moved     bool           // pools came or went since places were made
+	version   uint64         // counts what was published
+	touched   *touched       // since then; nil while nobody watches
+	watcher   func(version uint64, before, after *Snapshot, t *touched)
 }
 
 // New returns a model of an O-Cloud of which nothing is known yet.
@@ -101,7 +104,12 @@ func (m *Model) publish() {
 		s.places = &places{oCloudID: s.oCloud.ID, hierarchy: m.hierarchy, pools: s.pools}
 		m.next.places, m.moved = s.places, false
 	}
-	m.current.Store(s)
+	before := m.current.Swap(s)
+	m.version++
+	if m.watcher != nil {
+		m.watcher(m.version, before, s, m.touched)
+		m.touched = newTouched()
+	}
 }
 
 // OCloud returns what is said of the O-Cloud itself. Nobody may change it.
@@ -327,11 +335,13 @@ func (m *Model) replace(gone, fresh []*claim) {
 	for i, cl := range fresh {
 		cl.server = servers[i]
 		m.next.servers.ReplaceOrInsert(cl.server)
+		m.touched.server(cl.server)
 	}
 }
 
 func (m *Model) drop(s *Server) {
 	m.next.servers.Delete(s)
+	m.touched.server(s)
 	m.release(s)
 }
 
@@ -358,10 +368,12 @@ func (m *Model) projectManager(c *cluster) {
 		// Two clusters may have swapped an id in this projection: delete our record only.
 		if there, found := m.next.managers.Get(old); found && there == old {
 			m.next.managers.Delete(old)
+			m.touched.manager(old)
 		}
 	}
 	if c.manager != nil {
 		m.next.managers.ReplaceOrInsert(c.manager)
+		m.touched.manager(c.manager)
 	}
 	m.releasePool(oldPool)
 }

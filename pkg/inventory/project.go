@@ -131,6 +131,7 @@ func (m *Model) holdType(key typeKey) *ResourceType {
 		m.types[key] = t
 		m.next.types.ReplaceOrInsert(t.ResourceType)
 		m.next.dictionaries.ReplaceOrInsert(t.Dictionary)
+		m.touched.resourceType(t.ResourceType)
 	}
 	t.use++
 	return t.ResourceType
@@ -143,6 +144,7 @@ func (m *Model) releaseType(t *ResourceType) {
 		delete(m.types, key)
 		m.next.types.Delete(t)
 		m.next.dictionaries.Delete(t.Dictionary)
+		m.touched.resourceType(t)
 	}
 }
 
@@ -166,6 +168,7 @@ func (m *Model) showPool(p *countedPool, spec PoolSpec) {
 	pool.render(m.next.oCloud.ID)
 	p.ResourcePool = pool
 	m.next.pools.ReplaceOrInsert(pool)
+	m.touched.pool(pool)
 }
 
 // poolSpec describes the pool with this name at a site, which is the administrator's, or
@@ -188,6 +191,7 @@ func (m *Model) releasePool(p *countedPool) {
 		delete(m.pools, p.ID)
 		m.moved = true
 		m.next.pools.Delete(p.ResourcePool)
+		m.touched.pool(p.ResourcePool)
 	}
 }
 

@@ -6,6 +6,7 @@
 package manager
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -18,6 +19,9 @@ import (
 	"github.com/o2ims/o2ims/pkg/inventory"
 	"github.com/o2ims/o2ims/pkg/rest"
 	"github.com/o2ims/o2ims/pkg/server"
+	"github.com/o2ims/o2ims/pkg/smo"
+	"github.com/o2ims/o2ims/pkg/store"
+	"github.com/o2ims/o2ims/pkg/subscription"
 )
 
 // Options are the settings of the hub manager, one flag each.
@@ -28,6 +32,9 @@ type Options struct {
 	Ingest    controller.Options
 	Inventory inventory.APIOptions
 	Paging    rest.PagingOptions
+	Store     store.Options
+	Delivery  subscription.Options
+	Outbound  smo.Options
 
 	Kubeconfig string // of the hub; empty: the pod's service account
 	Namespace  string // where the manager runs
@@ -54,6 +61,9 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	o.Ingest.AddFlags(flags)
 	o.Inventory.AddFlags(flags)
 	o.Paging.AddFlags(flags)
+	o.Store.AddFlags(flags)
+	o.Delivery.AddFlags(flags)
+	o.Outbound.AddFlags(flags)
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig of the hub; empty takes the pod's service account")
 	flags.StringVar(&o.Namespace, "namespace", "o2ims", "namespace the manager runs in")
 	flags.Float32Var(&o.QPS, "kube-qps", 200, "requests per second to the hub")
@@ -66,10 +76,15 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.LeaseDuration, "leader-lease-duration", 15*time.Second, "how long the other replicas wait after the leader fell silent")
 }
 
+// externalURL is https://host[:port] by which clients reach the manager.
+func (o *Options) externalURL() string {
+	return cmp.Or(o.Server.ExternalURL, "https://"+o.Server.ServiceName+"."+o.Namespace+".svc")
+}
+
 // Validate reports every bad option, not only the first.
 func (o *Options) Validate() error {
 	faults := []error{o.Server.Validate(), o.Auth.Validate(), o.AddOn.Validate(), o.Ingest.Validate(),
-		o.Inventory.Validate(), o.Paging.Validate()}
+		o.Inventory.Validate(), o.Paging.Validate(), o.Store.Validate(), o.Delivery.Validate(), o.Outbound.Validate()}
 	if o.Namespace == "" {
 		faults = append(faults, errors.New("--namespace is required"))
 	}

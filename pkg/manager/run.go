@@ -1,7 +1,6 @@
 package manager
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,7 +56,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	model, err := inventory.New(inventory.Options{
 		OCloudID: o.OCloudID, GlobalCloudID: o.GlobalCloudID, Name: o.Name, Description: o.Description,
-		ServiceURI: cmp.Or(o.Server.ExternalURL, "https://"+o.Server.ServiceName+"."+o.Namespace+".svc"),
+		ServiceURI: o.externalURL(),
 	})
 	if err != nil {
 		return err
@@ -70,16 +70,27 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	o.AddOn.RESTConfig, o.AddOn.Registerer = hub, registry
+	o.AddOn.RESTConfig, o.AddOn.Registerer, o.AddOn.Cache = hub, registry, mgr.GetCache()
 	addons, err := addon.New(o.AddOn)
 	if err != nil {
 		return err
 	}
-	apis, err := newServer(ctx, kube, model, ingest, registry, o)
+	access := newAccess(kube, o.Auth, registry)
+	pager, err := newPager(ctx, kube, o)
 	if err != nil {
 		return err
 	}
-	for _, r := range []ctrl.Runnable{addons, everywhere{apis.Run}} {
+	api := inventory.NewAPI(model, access.authorizer, o.Inventory, pager)
+	told, err := newNotifications(o, api, ingest, model, mgr.GetCache(), pager, registry)
+	if err != nil {
+		return err
+	}
+	defer told.close()
+	apis, err := newServer(kube, access, api, told, ingest, registry, o)
+	if err != nil {
+		return err
+	}
+	for _, r := range append(told.runnables(), addons, everywhere{apis.Run}) {
 		if err := mgr.Add(r); err != nil {
 			return err
 		}
@@ -137,29 +148,42 @@ func newManager(hub *restclient.Config, o Options) (ctrl.Manager, error) {
 	return mgr, nil
 }
 
-func newServer(ctx context.Context, kube kubernetes.Interface, model *inventory.Model, ingest *controller.Ingest, registry *prometheus.Registry, o Options) (*server.Server, error) {
+// access decides who may do what.
+type access struct {
+	authorizer *auth.Authorizer
+	gate       *auth.Gate
+}
+
+func newAccess(kube kubernetes.Interface, o auth.Options, registry prometheus.Registerer) access {
 	clock := auth.SystemClock{}
 	authorizer := auth.NewAuthorizer(kube.AuthorizationV1().SubjectAccessReviews(), clock)
-	tokens := auth.NewTokenReviews(kube.AuthenticationV1().TokenReviews(), o.Auth.Audiences, clock)
-	gate := auth.NewGate(auth.ByIssuer{Default: tokens}, authorizer, registry)
+	tokens := auth.NewTokenReviews(kube.AuthenticationV1().TokenReviews(), o.Audiences, clock)
+	return access{authorizer, auth.NewGate(auth.ByIssuer{Default: tokens}, authorizer, registry)}
+}
 
-	secrets := kube.CoreV1().Secrets(o.Namespace)
-	key, err := server.SharedKey(ctx, secrets, o.Paging.KeySecret, rest.MarkerKeyBytes)
+// newPager cuts lists into pages, with markers that every replica can read.
+func newPager(ctx context.Context, kube kubernetes.Interface, o Options) (*rest.Pager, error) {
+	key, err := server.SharedKey(ctx, kube.CoreV1().Secrets(o.Namespace), o.Paging.KeySecret, rest.MarkerKeyBytes)
 	if err != nil {
 		return nil, err
 	}
 	o.Paging.BaseURL = o.Server.ExternalURL
-	api := inventory.NewAPI(model, authorizer, o.Inventory, rest.NewPager(o.Paging, key))
+	return rest.NewPager(o.Paging, key), nil
+}
 
+func newServer(kube kubernetes.Interface, who access, api *inventory.API, told *notifications, ingest *controller.Ingest, registry *prometheus.Registry, o Options) (*server.Server, error) {
 	o.Server.Namespace = o.Namespace
 	parts := server.Parts{
-		Mounts:  []server.Mount{{Prefix: inventory.BasePath, Routes: api.Routes}},
+		Mounts: append(told.mounts(), server.Mount{Prefix: inventory.BasePath, Routes: func(r *mux.Router) {
+			api.Routes(r)
+			told.inventoryRoutes(r)
+		}}),
 		Checks:  []server.Check{{Name: "inventory", Ready: func() error { return ingest.Ready(&http.Request{}) }}},
-		Gate:    gate,
+		Gate:    who.gate,
 		Metrics: registry,
 	}
 	if o.Server.CertFile == "" {
-		parts.Secrets = secrets
+		parts.Secrets = kube.CoreV1().Secrets(o.Namespace)
 	}
 	return server.New(o.Server, parts)
 }

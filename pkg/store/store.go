@@ -28,6 +28,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -114,7 +115,7 @@ type Store struct {
 	embedded   *embedded
 	metrics    metrics
 	durability durability
-	id         string
+	id         atomic.Pointer[string] // nil before Prepare
 	now        func() time.Time
 }
 
@@ -239,7 +240,12 @@ func (s *Store) Address() string { return s.address }
 
 // ID is the UUID of the data, the same for every replica and for as long as Redis keeps
 // them. It is empty before Prepare.
-func (s *Store) ID() string { return s.id }
+func (s *Store) ID() string {
+	if id := s.id.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
 
 // Prepare makes the store fit for use: it checks the version of the data, brings them up
 // to ours, gives them an identity, and finds out how durable they are. Every replica calls
@@ -249,12 +255,12 @@ func (s *Store) Prepare(ctx context.Context) error {
 	if err := s.migrate(ctx, migrations); err != nil {
 		return err
 	}
-	if s.id == "" {
+	if s.ID() == "" {
 		id, err := s.text(ctx, scriptIdentify, []string{keyID}, uuid.NewString())
 		if err != nil {
 			return fmt.Errorf("store id: %w", err)
 		}
-		s.id = id
+		s.id.Store(&id)
 	}
 	s.durability.detect(ctx, s)
 	return nil

@@ -172,7 +172,7 @@ func TestIDIsKept(t *testing.T) {
 		}
 	}
 	first := s.ID()
-	s.id = ""
+	s.id.Store(nil)
 	if err := s.Prepare(t.Context()); err != nil || s.ID() != first || first == "" {
 		t.Errorf("id = %q, %v, want %q as before", s.ID(), err, first)
 	}

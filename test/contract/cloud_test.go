@@ -25,6 +25,9 @@ import (
 	"github.com/o2ims/o2ims/pkg/report"
 	"github.com/o2ims/o2ims/pkg/rest"
 	"github.com/o2ims/o2ims/pkg/server"
+	"github.com/o2ims/o2ims/pkg/smo"
+	"github.com/o2ims/o2ims/pkg/store"
+	"github.com/o2ims/o2ims/pkg/subscription"
 	"github.com/o2ims/o2ims/test/contract/conformance"
 )
 
@@ -72,6 +75,30 @@ func api(t testing.TB, access inventory.Access, majors ...string) *inventory.API
 	return inventory.NewAPI(oCloud(t), access, inventory.APIOptions{Versions: majors}, pager)
 }
 
+// routes registers what the inventory serves: its records, and subscriptions to them, which
+// are kept in an embedded store.
+func routes(t testing.TB, r *mux.Router, access inventory.Access, majors ...string) {
+	t.Helper()
+	a := api(t, access, majors...)
+	a.Routes(r)
+	db, err := store.Open(store.Options{URL: store.Embedded, Timeout: 3 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	if err := db.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	out, err := smo.New(smo.Options{Timeout: time.Second}, smo.Parts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := subscription.Service{Name: "inventory", Versions: majors, Kinds: func(version string) subscription.Kinds { return a.ObjectTypes(version) }}
+	options := subscription.Options{MaxSubscriptions: 100, CallbackCheck: string(subscription.CheckOff), DuplicateStatus: 400}
+	pager := rest.NewPager(rest.PagingOptions{Size: 3, Decimal: true, BaseURL: serviceURI}, make([]byte, rest.MarkerKeyBytes))
+	subscription.NewAPI(options, subscription.APIParts{Store: db, Service: service, Callbacks: out, Pager: pager, BaseURL: serviceURI}).Routes(r, inventory.BasePath)
+}
+
 // startServer starts the manager's server on loopback and returns it as a target.
 func startServer(t testing.TB, majors ...string) conformance.Target {
 	t.Helper()
@@ -82,7 +109,7 @@ func startServer(t testing.TB, majors ...string) conformance.Target {
 	s, err := server.New(
 		server.Options{BindAddress: "127.0.0.1", CertSecret: "o2ims-serving-cert", ServiceName: "o2ims", Namespace: namespace, ExternalURL: serviceURI},
 		server.Parts{
-			Mounts:  []server.Mount{{Prefix: inventory.BasePath, Routes: func(r *mux.Router) { api(t, authorizer, majors...).Routes(r) }}},
+			Mounts:  []server.Mount{{Prefix: inventory.BasePath, Routes: func(r *mux.Router) { routes(t, r, authorizer, majors...) }}},
 			Gate:    auth.NewGate(auth.ByIssuer{Default: tokens}, authorizer, registry),
 			Metrics: registry,
 			Secrets: secrets,
@@ -104,7 +131,7 @@ func startServer(t testing.TB, majors ...string) conformance.Target {
 	})
 	return conformance.Target{
 		URL: "https://" + s.APIAddress(), Token: adminToken, ReaderToken: readerToken, CA: certificateOf(t, clients),
-		Majors: majors, Without: []string{"SUB"}, NoSkip: true, Seed: 1,
+		Majors: majors, NoSkip: true, Seed: 1,
 	}
 }
 

@@ -48,7 +48,7 @@ func object(v any) map[string]any { o, _ := v.(map[string]any); return o }
 // documents, both ways, each with its methods.
 func TestEveryRouteIsDocumented(t *testing.T) {
 	router := mux.NewRouter()
-	api(t, nobody{}, allMajors...).Routes(router)
+	routes(t, router, nobody{}, allMajors...)
 	served := map[string][]string{} // methods by template of the path
 	err := router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
 		template, err := route.GetPathTemplate()

@@ -231,7 +231,7 @@ type spawner struct {
 func newSpawner() *spawner {
 	s := &spawner{requests: make(chan func()), closed: make(chan struct{})}
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+		runtime.LockOSThread() // never unlocked: no child of ours may die with a thread that ends
 		for {
 			select {
 			case run := <-s.requests:

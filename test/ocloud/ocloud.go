@@ -35,6 +35,7 @@ import (
 	"github.com/o2ims/o2ims/test/harness"
 	"github.com/o2ims/o2ims/test/harness/kubelet"
 	"github.com/o2ims/o2ims/test/harness/machines"
+	"github.com/o2ims/o2ims/test/redisserver"
 )
 
 // Names in the environment.
@@ -57,9 +58,10 @@ type Options struct {
 
 // OCloud is a running environment.
 type OCloud struct {
-	Env *harness.Env
-	URL string // of the APIs
-	CA  []byte // PEM; trust this for URL
+	Env   *harness.Env
+	Redis *redisserver.Server
+	URL   string // of the APIs
+	CA    []byte // PEM; trust this for URL
 
 	opts     Options
 	bwrap    string
@@ -108,10 +110,16 @@ func (o *OCloud) start(ctx context.Context) (err error) {
 	if o.pciIDs, err = harness.EnsureFile(ctx, "/usr/share/misc/pci.ids", "pci.ids", o.progress); err != nil {
 		return err
 	}
+	if _, err = harness.EnsureCommand(ctx, "redis-server", "redis-server", o.progress); err != nil {
+		return err
+	}
 	if o.Env, err = harness.Start(ctx, harness.Options{Dir: o.opts.Dir, Progress: o.progress}); err != nil {
 		return err
 	}
 	if o.logs, err = os.Create(filepath.Join(o.Env.Dir(), "logs", "kubelets.log")); err != nil {
+		return err
+	}
+	if err := o.startRedis(ctx); err != nil {
 		return err
 	}
 	if err := o.Env.Hub.AddNode(ctx, machines.Local(hubNode).Node()); err != nil {
@@ -126,6 +134,16 @@ func (o *OCloud) start(ctx context.Context) (err error) {
 		}
 	}
 	return o.install(ctx)
+}
+
+// startRedis runs the Redis server that the manager keeps subscriptions in.
+func (o *OCloud) startRedis(ctx context.Context) error {
+	dir := filepath.Join(o.Env.Dir(), "redis")
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		o.Redis, err = redisserver.Start(ctx, redisserver.Options{Dir: dir})
+	}
+	return err
 }
 
 // binary finds the program that images are made of.
@@ -219,14 +237,16 @@ func (o *OCloud) install(ctx context.Context) error {
 	return o.waitServing(ctx)
 }
 
-// values are the environment's own: shorter intervals than in production, and accounts
-// to try the API with.
+// values are the environment's own: shorter intervals than in production, accounts to try
+// the API with, and callbacks to this machine, without TLS.
 func (o *OCloud) values(externalURL string) map[string]any {
 	values := map[string]any{
 		"image":      map[string]any{"repository": "localhost/o2ims", "tag": "built-here"},
 		"service":    map[string]any{"port": 8443},
 		"testClient": map[string]any{"enabled": true},
 		"manager":    map[string]any{"externalUrl": externalURL},
+		"redis":      map[string]any{"url": o.Redis.URL()},
+		"outbound":   map[string]any{"allowNetworks": []any{"127.0.0.0/8"}, "allowHTTP": true},
 		"addOnDeploymentConfig": map[string]any{"create": true, "spec": map[string]any{
 			"customizedVariables": []any{
 				map[string]any{"name": "PROBE_INTERVAL", "value": "2s"},
@@ -486,6 +506,9 @@ func (o *OCloud) Stop() {
 	wg.Wait()
 	if o.Env != nil {
 		o.Env.Stop()
+	}
+	if o.Redis != nil {
+		o.Redis.Stop()
 	}
 	if o.logs != nil {
 		o.logs.Close()

@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -321,7 +323,65 @@ func subscriptionCases() []Case {
 			}
 			return wrong.err()
 		}},
+		{ID: "INV-SUB-10", Source: "CONF 7.3.3; sheet 9.1", Expect: "a subscription is made, read, listed, refused as a duplicate, and deleted", run: subscriptionLife},
+		post("INV-SUB-11", "sheet 9.3", "a filter that cannot be read is 400", "application/json", `{"callback":"https://smo.example.net/cb","filter":"(eq,junk"}`, 400),
+		post("INV-SUB-12", "sheet 9.3", "a filter about an objectType that there is not is 400", "application/json", `{"callback":"https://smo.example.net/cb","filter":"(eq,objectType,NothingInfo)"}`, 400),
+		post("INV-SUB-13", "design 13", "a callback on loopback is 400", "application/json", `{"callback":"https://[::1]:9443/cb"}`, 400),
+		post("INV-SUB-14", "design 13", "a callback of another scheme is 400", "application/json", `{"callback":"ftp://smo.example.net/cb"}`, 400),
 	}
+}
+
+// subscriptionLife takes a subscription from its beginning to its end. Its callback is at an
+// address of RFC 5737, where nobody is.
+func subscriptionLife(x *exchange) error {
+	collection := x.root() + "/subscriptions"
+	body := fmt.Sprintf(`{"callback":"https://203.0.113.7/%s","consumerSubscriptionId":"%s"}`, unknownID(), unknownID())
+	create := call{method: http.MethodPost, path: collection, body: body, header: jsonBody}
+	made, err := x.do(create)
+	if err != nil {
+		return err
+	}
+	if err := made.want(http.StatusCreated); err != nil {
+		return err
+	}
+	var asked, got map[string]any
+	if err := errors.Join(json.Unmarshal([]byte(body), &asked), json.Unmarshal(made.body, &got)); err != nil {
+		return err
+	}
+	var wrong faults
+	for name, value := range asked {
+		if got[name] != value {
+			wrong.add("%s is %v, want it as it was given: %v", name, got[name], value)
+		}
+	}
+	id, _ := got["subscriptionId"].(string)
+	path := collection + "/" + id
+	if location := made.header.Get("Location"); id == "" || !strings.HasSuffix(location, path) {
+		wrong.add("Location is %q, want the URL of %s", location, path)
+	}
+	for _, step := range []struct {
+		what string
+		call call
+		want int
+	}{
+		{"the same again", create, http.StatusBadRequest},
+		{"GET", call{path: path}, http.StatusOK},
+		{"GET of it in the list", call{path: collection + "?filter=(eq,subscriptionId," + id + ")"}, http.StatusOK},
+		{"DELETE", call{method: http.MethodDelete, path: path}, http.StatusOK},
+		{"DELETE again", call{method: http.MethodDelete, path: path}, http.StatusNotFound},
+		{"GET after that", call{path: path}, http.StatusNotFound},
+	} {
+		a, err := x.do(step.call)
+		if err != nil {
+			return err
+		}
+		if err := a.want(step.want); err != nil {
+			wrong.add("%s: %v", step.what, err)
+		} else if step.want == http.StatusOK && step.call.method == "" && !strings.Contains(string(a.body), id) {
+			wrong.add("%s: %s is not in the answer", step.what, id)
+		}
+	}
+	return wrong.err()
 }
 
 func limitCases() []Case {

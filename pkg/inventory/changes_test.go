@@ -1,0 +1,219 @@
+package inventory
+
+import (
+	"fmt"
+	"maps"
+	"math/rand"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/o2ims/o2ims/pkg/hardware"
+)
+
+// follower holds what a consumer knows that hears of every change.
+type follower struct {
+	api     *API
+	objects map[string]string // what v2, or else v1, shows, by objectType/id
+	order   []string          // of the changes since the last look
+	version uint64
+}
+
+func follow(t testing.TB, m *Model) *follower {
+	t.Helper()
+	f := &follower{api: newAPI(m, &access{}), objects: make(map[string]string)}
+	version, all := f.api.Everything()
+	f.version = version
+	for c := range all {
+		f.take(c)
+	}
+	f.api.Watch(func(version uint64, changes []Change) {
+		if version <= f.version {
+			t.Errorf("version %d after %d, want ascending", version, f.version)
+		}
+		f.version = version
+		for _, c := range changes {
+			f.take(c)
+		}
+	})
+	return f
+}
+
+func (f *follower) take(c Change) {
+	key := c.ObjectType + "/" + c.ID
+	f.order = append(f.order, key)
+	if c.Views == nil {
+		f.order[len(f.order)-1] = "-" + key
+		delete(f.objects, key)
+		return
+	}
+	f.objects[key] = shown(c)
+}
+
+func shown(c Change) string {
+	views := c.Views()
+	text := ""
+	for _, name := range slices.Sorted(maps.Keys(views)) {
+		text += name + " " + views[name].Path + " " + string(views[name].State) + "\n"
+	}
+	return text
+}
+
+// everythingNow is the same, asked for at once.
+func (f *follower) everythingNow() map[string]string {
+	_, all := f.api.Everything()
+	objects := make(map[string]string)
+	for c := range all {
+		objects[c.ObjectType+"/"+c.ID] = shown(c)
+	}
+	return objects
+}
+
+func (f *follower) check(t testing.TB, after string) {
+	t.Helper()
+	want := f.everythingNow()
+	for key, text := range want {
+		if f.objects[key] != text {
+			t.Fatalf("after %s: a follower holds %s = %q, want %q", after, key, f.objects[key], text)
+		}
+	}
+	for key := range f.objects {
+		if _, there := want[key]; !there {
+			t.Fatalf("after %s: a follower holds %s, which is gone", after, key)
+		}
+	}
+}
+
+// Whoever hears of every change knows what there is, whatever happens.
+func TestChangesLeadToEverything(t *testing.T) {
+	for seed := range int64(20) {
+		m := newModel(t)
+		f := follow(t, m)
+		random := rand.New(rand.NewSource(seed))
+		name := func() string { return fmt.Sprintf("edge-%d", random.Intn(4)) }
+		for range 60 {
+			cluster, step := name(), ""
+			switch random.Intn(8) {
+			case 0:
+				step = "RemoveCluster"
+				m.RemoveCluster(cluster)
+			case 1:
+				step = "RemoveReport"
+				m.RemoveReport(cluster)
+			case 2:
+				step = "SetHierarchy"
+				h := Hierarchy{}
+				if random.Intn(2) == 0 {
+					h.Locations = append(h.Locations, location("berlin", "DE-B", "Berlin"))
+					h.Sites = append(h.Sites, siteAt("north", "berlin"))
+					h.Pools = append(h.Pools, poolAt("cells", "north", 1, clustersNamed(name())))
+				}
+				m.SetHierarchy(h)
+			case 3:
+				step = "SetReporting"
+				m.SetReporting(cluster, Reporting{AddOn: Disabled, Since: epoch})
+			case 4:
+				step = "SetOCloud"
+				o := *m.OCloud()
+				o.Description = fmt.Sprint(random.Intn(3))
+				if random.Intn(4) == 0 {
+					o.ID = []string{oCloudID, "0b6d9d0c-7f2c-4a35-9f0f-0d4e4a6d1f11"}[random.Intn(2)]
+				}
+				if err := m.SetOCloud(o); err != nil {
+					t.Fatal(err)
+				}
+			case 5:
+				step = "SetCluster"
+				c := facts(cluster, random.Intn(3))
+				c.ClusterSet = []string{"", "south"}[random.Intn(2)]
+				m.SetCluster(c)
+			default:
+				step = "SetReport"
+				var nodes []hardware.Machine
+				for i := range random.Intn(4) {
+					// Machines move between clusters: some keys are those of another.
+					nodes = append(nodes, machine(fmt.Sprintf("n%d", i), fmt.Sprintf("serial:%d", i+random.Intn(3))))
+				}
+				slices.SortFunc(nodes, func(a, b hardware.Machine) int { return strings.Compare(a.Name, b.Name) })
+				nodes = slices.CompactFunc(nodes, func(a, b hardware.Machine) bool { return a.Key == b.Key })
+				m.setNodes(cluster, nodes...)
+			}
+			f.check(t, fmt.Sprintf("%s of %s, seed %d", step, cluster, seed))
+		}
+	}
+}
+
+func TestChangesOfOneCluster(t *testing.T) {
+	m := newModel(t)
+	f := follow(t, m)
+	kinds := func() string {
+		list := make([]string, len(f.order))
+		for i, key := range f.order {
+			list[i], _, _ = strings.Cut(key, "/")
+		}
+		f.order = nil
+		return strings.Join(slices.Compact(list), " ")
+	}
+	for _, tc := range []struct {
+		step string
+		do   func()
+		want string
+	}{
+		{"nothing yet", func() {}, "CloudInfo"},
+		{"a cluster", func() { m.SetCluster(facts("edge-1", 1)) },
+			"LocationInfo OCloudSiteInfo ResourcePoolInfo DeploymentManagerInfo"},
+		{"its machine", func() { m.setNodes("edge-1", machine("n1", "serial:1")) },
+			"ResourceTypeInfo DeploymentManagerInfo ResourceInfo"},
+		{"the same again", func() { m.SetReporting("edge-1", Reporting{}) }, ""},
+		{"detached", func() { m.RemoveCluster("edge-1") },
+			"-ResourceInfo -DeploymentManagerInfo -ResourcePoolInfo -OCloudSiteInfo -LocationInfo -ResourceTypeInfo"},
+	} {
+		tc.do()
+		if got := kinds(); got != tc.want {
+			t.Errorf("%s: told of %q, want %q", tc.step, got, tc.want)
+		}
+	}
+}
+
+// A path in a change answers with the state in it.
+func TestChangesResolve(t *testing.T) {
+	m := twoClusters(t)
+	s := serve(t, m, &access{})
+	seen := make(map[string]int)
+	_, all := newAPI(m, &access{}).Everything()
+	for c := range all {
+		for _, view := range c.Views() {
+			seen[c.ObjectType]++
+			response, body := fetch(t, s, "GET", view.Path+"?all_fields")
+			if response.StatusCode != 200 || string(body) != string(view.State) {
+				t.Errorf("GET %s = %d %s, want %s", view.Path, response.StatusCode, body, view.State)
+			}
+		}
+	}
+	for objectType := range newAPI(m, &access{}).ObjectTypes("v2") {
+		if seen[objectType] == 0 {
+			t.Errorf("no %s among all objects", objectType)
+		}
+	}
+}
+
+func BenchmarkChangesOfOneCluster(b *testing.B) {
+	m := newModel(b)
+	for i := range 3500 {
+		name := fmt.Sprintf("edge-%d", i)
+		m.SetCluster(facts(name, 1))
+		m.setNodes(name, machine("a", fmt.Sprintf("serial:%d", 3*i)), machine("b", fmt.Sprintf("serial:%d", 3*i+1)))
+	}
+	api := newAPI(m, &access{})
+	told := 0
+	api.Watch(func(_ uint64, changes []Change) { told += len(changes) })
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		n := machine("a", "serial:0")
+		n.Server.Node.Labels = map[string]string{"i": fmt.Sprint(i)}
+		m.setNodes("edge-0", n)
+	}
+	if told == 0 {
+		b.Error("nothing was told")
+	}
+}
