@@ -45,6 +45,9 @@ const (
 	hubNode        = "hub-1"
 )
 
+// GlobalCloudID is what the SMO calls the O-Cloud.
+const GlobalCloudID = "18f2dc90-b375-47dd-b8dc-ae80072e6cdb"
+
 // Options say what to start.
 type Options struct {
 	Binary   string         // o2ims; empty: $O2IMS_BINARY, else bin/o2ims, where `make build` leaves it
@@ -256,6 +259,9 @@ func (o *OCloud) values(externalURL string) map[string]any {
 		}},
 	}
 	merge(values, o.opts.Values)
+	manager := values["manager"].(map[string]any)
+	further, _ := manager["extraArgs"].([]any)
+	manager["extraArgs"] = append([]any{"--global-cloud-id=" + GlobalCloudID}, further...)
 	return values
 }
 
@@ -442,6 +448,9 @@ func (o *OCloud) Do(ctx context.Context, method, path, token string, body io.Rea
 	}
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	return o.http.Do(request)
 }

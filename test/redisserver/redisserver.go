@@ -80,7 +80,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := client.Ping(ctx).Err()
+		err := s.answers(ctx, client)
 		if err == nil {
 			return nil
 		}
@@ -92,6 +92,17 @@ func (s *Server) Restart(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// answers tells whether the server serves. The client would complain aloud of a port that
+// nobody listens on yet.
+func (s *Server) answers(ctx context.Context, client *redis.Client) error {
+	connection, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", s.Addr())
+	if err != nil {
+		return err
+	}
+	_ = connection.Close() // it has said what we wanted to know
+	return client.Ping(ctx).Err()
 }
 
 func (s *Server) spawn() error {
