@@ -217,6 +217,7 @@ func TestApplyObject(t *testing.T) {
 func twoThousand() Inventory { return synthetic("edge-1", 2000, 3) }
 
 func TestDetailIsDroppedInTheDeclaredOrder(t *testing.T) {
+	skipUnderRace(t)
 	inv := twoThousand()
 	before, _ := inv.Canonical()
 	full := mustFrame(t, before)
@@ -247,6 +248,7 @@ func TestDetailIsDroppedInTheDeclaredOrder(t *testing.T) {
 }
 
 func TestEncodeTakesTheMostDetailThatFits(t *testing.T) {
+	skipUnderRace(t)
 	inv := synthetic("edge-1", 300, 3) // 8 parts in full detail
 	var sizes []int
 	var bodies []Detail
@@ -274,6 +276,7 @@ func TestEncodeTakesTheMostDetailThatFits(t *testing.T) {
 }
 
 func TestTooLargeIsAHeadAlone(t *testing.T) {
+	skipUnderRace(t)
 	enc := mustEncoder(t, 1)
 	inv := synthetic("edge-1", 600, 3)
 	encoded := mustEncode(t, enc, inv)

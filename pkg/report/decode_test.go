@@ -70,6 +70,7 @@ func TestDecodeWithoutAReport(t *testing.T) {
 }
 
 func TestDecodeOfAnAgentWithNothingToSend(t *testing.T) {
+	skipUnderRace(t)
 	enc := mustEncoder(t, 1)
 	tooLarge := enc.Compose(nil, Stamp{epochA, monday}, mustEncode(t, enc, synthetic("edge-1", 600, 3))).Entries
 	failed := enc.ComposeCollectFailed(nil, Stamp{epochA, monday}).Entries
@@ -240,6 +241,7 @@ func TestDecodeAtTheLimits(t *testing.T) {
 
 // What JSON becomes in memory is bounded, whatever stands in it.
 func TestSwellingJSONIsBounded(t *testing.T) {
+	skipUnderRace(t)
 	fillUp := func(head, item, tail string) []byte {
 		n := (MaxRawBytes - len(head) - len(tail)) / len(item)
 		return []byte(head + strings.Repeat(item, n-1) + strings.TrimSuffix(item, ",") + tail)
