@@ -103,6 +103,7 @@ func (m *Model) rebuild() {
 	m.described = nil
 	m.touched.all(m.next)
 	m.next = newSnapshot(*m.next.oCloud)
+	m.ownType = m.holdType(ownTypeKey())
 	all := slices.Collect(maps.Values(m.clusters))
 	for _, c := range all {
 		c.manager, c.pool, c.claims = nil, nil, nil

@@ -159,9 +159,9 @@ func TestChangesOfOneCluster(t *testing.T) {
 		do   func()
 		want string
 	}{
-		{"nothing yet", func() {}, "CloudInfo"},
+		{"nothing yet", func() {}, "CloudInfo ResourceTypeInfo"},
 		{"a cluster", func() { m.SetCluster(facts("edge-1", 1)) },
-			"LocationInfo OCloudSiteInfo ResourcePoolInfo DeploymentManagerInfo"},
+			"ResourceTypeInfo LocationInfo OCloudSiteInfo ResourcePoolInfo DeploymentManagerInfo"},
 		{"its machine", func() { m.setNodes("edge-1", machine("n1", "serial:1")) },
 			"ResourceTypeInfo DeploymentManagerInfo ResourceInfo"},
 		{"the same again", func() { m.SetReporting("edge-1", Reporting{}) }, ""},

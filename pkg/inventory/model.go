@@ -63,6 +63,7 @@ type Model struct {
 	types     map[typeKey]*countedType
 	pools     map[uuid.UUID]*countedPool
 	folder    *folder
+	ownType   *ResourceType // of the O-Cloud itself
 	hierarchy *hierarchy
 	described []*countedPool // pools that are there without resources, too
 	moved     bool           // pools came or went since places were made
@@ -89,6 +90,7 @@ func New(o Options) (*Model, error) {
 		hierarchy: resolve(Hierarchy{}),
 		moved:     true,
 	}
+	m.ownType = m.holdType(ownTypeKey())
 	m.publish()
 	return m, nil
 }
@@ -358,6 +360,7 @@ func (m *Model) projectManager(c *cluster) {
 			ID:    DeploymentManagerID(m.next.oCloud.ID, m.clusterID(c)),
 			Facts: *c.facts,
 			Nodes: summarize(c.nodes),
+			Type:  m.holdType(clusterTypeKey(c.facts)),
 
 			SupportedLocations: m.supportedLocations(c),
 			Reporting:          c.reporting,
@@ -376,6 +379,9 @@ func (m *Model) projectManager(c *cluster) {
 		m.touched.manager(c.manager)
 	}
 	m.releasePool(oldPool)
+	if old != nil {
+		m.releaseType(old.Type)
+	}
 }
 
 // reclaimID moves a cluster to the id that its new facts give it; nil facts: to none. It

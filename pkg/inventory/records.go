@@ -99,6 +99,7 @@ type DeploymentManager struct {
 	ID    uuid.UUID
 	Facts ClusterFacts
 	Nodes NodeSummary
+	Type  *ResourceType // of the cluster as a whole; never nil
 
 	// SupportedLocations are the globalLocationIds of the pools that the cluster's nodes
 	// are in, ascending, never nil.

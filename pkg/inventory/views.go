@@ -264,7 +264,7 @@ func makeOf(vendor, model string) string {
 // resourceClass is the standard's word for one of our classes.
 func resourceClass(c hardware.Class) string {
 	switch c {
-	case serverClass, hardware.Processor, hardware.Memory, hardware.Accelerator:
+	case serverClass, clusterClass, hardware.Processor, hardware.Memory, hardware.Accelerator:
 		return "COMPUTE"
 	case hardware.Adapter, hardware.Port, hardware.PTPClock:
 		return "NETWORKING"
