@@ -43,6 +43,16 @@ func unmodified(w http.ResponseWriter, r *http.Request, d Digest) bool {
 	return true
 }
 
+// WriteDocument answers with a document of any media type, unless the client has it already.
+func WriteDocument(w http.ResponseWriter, r *http.Request, mediaType string, document []byte) error {
+	if unmodified(w, r, DigestOf(document)) {
+		return nil
+	}
+	w.Header().Set("Content-Type", mediaType)
+	_, _ = w.Write(document) // the client may be gone; there is nobody else to tell
+	return nil
+}
+
 // match returns the tag that a header If-None-Match names, which is etag or that of the
 // same answer compressed; "" when it names neither.
 func match(header []string, etag string) string {

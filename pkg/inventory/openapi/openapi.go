@@ -34,10 +34,8 @@ func Document(major string) []byte {
 func Routes(r *mux.Router, base string, majors ...string) {
 	for _, major := range majors {
 		document := Document(major)
-		r.Handle(base+"/"+major+"/openapi.yaml", rest.Methods{http.MethodGet: func(w http.ResponseWriter, _ *http.Request) error {
-			w.Header().Set("Content-Type", "application/yaml")
-			_, _ = w.Write(document) // the client may be gone; there is nobody else to tell
-			return nil
+		r.Handle(base+"/"+major+"/openapi.yaml", rest.Methods{http.MethodGet: func(w http.ResponseWriter, r *http.Request) error {
+			return rest.WriteDocument(w, r, "application/yaml", document)
 		}})
 	}
 }
