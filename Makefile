@@ -62,7 +62,7 @@ test: test-unit test-integration ## Every test: units, then the real hub with re
 
 .PHONY: test-packages
 test-packages:
-	@hack/debian.sh bubblewrap curl jq pci.ids redis-server
+	@hack/debian.sh bubblewrap curl jq pci.ids prometheus prometheus-alertmanager redis-server
 
 .PHONY: test-unit
 test-unit: test-packages ## Tests that need no cluster

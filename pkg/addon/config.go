@@ -3,7 +3,10 @@ package addon
 import (
 	"context"
 	"fmt"
+	"net/url"
+	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +29,13 @@ type settings struct {
 	reportMinInterval time.Duration
 	maxReportParts    int
 	logLevel          string
+
+	alertmanagerURLs    []string
+	prometheusURL       string
+	alertSenders        []string // namespace/name of service accounts
+	alertTokenAudiences []string
+	alertPollInterval   time.Duration
+	alertsMinInterval   time.Duration
 }
 
 func defaultSettings() settings {
@@ -36,6 +46,8 @@ func defaultSettings() settings {
 		reportMinInterval: time.Minute,
 		maxReportParts:    report.DefaultInventoryParts,
 		logLevel:          "info",
+		alertPollInterval: 30 * time.Second,
+		alertsMinInterval: 5 * time.Second,
 	}
 }
 
@@ -80,9 +92,53 @@ func (s *settings) set(name, value string) (want string) {
 		default:
 			return "debug, info, warn or error"
 		}
+	case "ALERTMANAGER_URL":
+		return parseList(&s.alertmanagerURLs, value, isURL, "URLs such as https://alertmanager-main.openshift-monitoring.svc:9094, separated by commas")
+	case "PROMETHEUS_URL":
+		if value != "" && !isURL(value) {
+			return "a URL such as https://prometheus-k8s.openshift-monitoring.svc:9091"
+		}
+		s.prometheusURL = value
+	case "ALERT_SENDERS":
+		return parseList(&s.alertSenders, value, serviceAccount.MatchString, "service accounts such as monitoring/alertmanager-main, separated by commas")
+	case "ALERT_TOKEN_AUDIENCES":
+		return parseList(&s.alertTokenAudiences, value, isWord, "audiences, separated by commas")
+	case "ALERTS_MIN_INTERVAL":
+		return parseDuration(&s.alertsMinInterval, value, 0)
+	case "ALERT_POLL_INTERVAL":
+		return parseDuration(&s.alertPollInterval, value, time.Second)
 	}
 	return ""
 }
+
+// parseList accepts texts between commas, or none.
+func parseList(to *[]string, value string, ok func(string) bool, form string) (want string) {
+	*to = nil
+	if value == "" {
+		return ""
+	}
+	for _, text := range strings.Split(value, ",") {
+		text = strings.TrimSpace(text)
+		if !ok(text) {
+			return form
+		}
+		*to = append(*to, text)
+	}
+	return ""
+}
+
+// serviceAccount is namespace/name.
+var serviceAccount = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`)
+
+// isURL accepts what the agent can ask, without credentials: those would be readable in the
+// manifests.
+func isURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" && isWord(text)
+}
+
+// isWord accepts what can stand in a list of flags.
+func isWord(text string) bool { return text != "" && !strings.ContainsAny(text, " \t\r\n\",") }
 
 // parseDuration accepts what a person would set: from least to a day.
 func parseDuration(to *time.Duration, value string, least time.Duration) (want string) {

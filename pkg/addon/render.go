@@ -195,6 +195,13 @@ type manifestValues struct {
 	MaxReportParts    int
 	LogLevel          string
 
+	AlertmanagerURLs    string // these lists are separated by commas
+	PrometheusURL       string
+	AlertSenders        string
+	AlertTokenAudiences string
+	AlertPollInterval   string
+	AlertsMinInterval   string
+
 	NodeSelector     string // JSON
 	AgentTolerations string // JSON
 	ProbeTolerations string // JSON
@@ -252,10 +259,18 @@ func (r *renderer) valuesFrom(spec addonv1beta1.AddOnDeploymentConfigSpec, clust
 		ReportMinInterval: s.reportMinInterval.String(),
 		MaxReportParts:    s.maxReportParts,
 		LogLevel:          s.logLevel,
-		HTTPProxy:         spec.ProxyConfig.HTTPProxy,
-		HTTPSProxy:        spec.ProxyConfig.HTTPSProxy,
-		NoProxy:           spec.ProxyConfig.NoProxy,
-		ProxyCABundle:     string(spec.ProxyConfig.CABundle),
+
+		AlertmanagerURLs:    strings.Join(s.alertmanagerURLs, ","),
+		PrometheusURL:       s.prometheusURL,
+		AlertSenders:        strings.Join(s.alertSenders, ","),
+		AlertTokenAudiences: strings.Join(s.alertTokenAudiences, ","),
+		AlertPollInterval:   s.alertPollInterval.String(),
+		AlertsMinInterval:   s.alertsMinInterval.String(),
+
+		HTTPProxy:     spec.ProxyConfig.HTTPProxy,
+		HTTPSProxy:    spec.ProxyConfig.HTTPSProxy,
+		NoProxy:       spec.ProxyConfig.NoProxy,
+		ProxyCABundle: string(spec.ProxyConfig.CABundle),
 	}
 	if v.NoProxy == "" && (v.HTTPProxy != "" || v.HTTPSProxy != "") {
 		v.NoProxy = ".svc,.cluster.local" // the template adds the apiserver's address

@@ -138,6 +138,12 @@ func everything() *addonv1beta1.AddOnDeploymentConfig {
 			{Name: "REPORT_MIN_INTERVAL", Value: "1500ms"},
 			{Name: "MAX_REPORT_PARTS", Value: "4"},
 			{Name: "LOG_LEVEL", Value: "debug"},
+			{Name: "ALERTMANAGER_URL", Value: "https://am-0.monitoring.svc:9093/x, http://am-1:9093"},
+			{Name: "PROMETHEUS_URL", Value: "https://prometheus.monitoring.svc:9090"},
+			{Name: "ALERT_SENDERS", Value: "monitoring/alertmanager-main,monitoring/prometheus.k8s"},
+			{Name: "ALERT_TOKEN_AUDIENCES", Value: "o2ims,https://kubernetes.default.svc"},
+			{Name: "ALERT_POLL_INTERVAL", Value: "5s"},
+			{Name: "ALERTS_MIN_INTERVAL", Value: "1s"},
 			{Name: "SOMEBODY_ELSES", Value: "}} x: [\n"},
 		},
 		NodePlacement: &addonv1beta1.NodePlacement{
@@ -158,7 +164,7 @@ func everything() *addonv1beta1.AddOnDeploymentConfig {
 
 var plainObjects = []string{
 	"ServiceAccount/o2ims-agent", "ClusterRole/o2ims-agent", "ClusterRoleBinding/o2ims-agent", "Role/o2ims-agent", "RoleBinding/o2ims-agent",
-	"ServiceAccount/o2ims-probe", "Role/o2ims-probe", "RoleBinding/o2ims-probe", "Deployment/o2ims-agent", "DaemonSet/o2ims-probe",
+	"ClusterRole/o2ims-alert-sender", "Service/o2ims-alerts", "ServiceAccount/o2ims-probe", "Role/o2ims-probe", "RoleBinding/o2ims-probe", "Deployment/o2ims-agent", "DaemonSet/o2ims-probe",
 }
 
 func TestManifests(t *testing.T) {
@@ -186,7 +192,8 @@ func TestManifests(t *testing.T) {
 		{name: "registries of the configuration win", cluster: annotated, config: everything(),
 			objects: append(slices.Clone(plainObjects), "Namespace/o2ims-spoke", "ConfigMap/o2ims-proxy-ca"), namespace: "o2ims-spoke", image: "mirror.example.com:5000/o/o2ims:v0.1.0"},
 		{name: "no probe", cluster: openShiftCluster("edge-1"), config: noProbe,
-			objects:   []string{"ServiceAccount/o2ims-agent", "ClusterRole/o2ims-agent", "ClusterRoleBinding/o2ims-agent", "Role/o2ims-agent", "RoleBinding/o2ims-agent", "Deployment/o2ims-agent"},
+			objects: []string{"ServiceAccount/o2ims-agent", "ClusterRole/o2ims-agent", "ClusterRoleBinding/o2ims-agent", "Role/o2ims-agent", "RoleBinding/o2ims-agent",
+				"ClusterRole/o2ims-alert-sender", "Service/o2ims-alerts", "Deployment/o2ims-agent"},
 			namespace: defaultNamespace, image: testImage},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -339,6 +346,9 @@ func TestManifestsCarryTheConfiguration(t *testing.T) {
 	wantArgs := []string{
 		"agent", "--hub-kubeconfig=/var/run/o2ims/hub/kubeconfig", "--cluster-name=edge-1", "--namespace=$(POD_NAMESPACE)", "--bind-address=$(POD_IP)",
 		"--expect-probe=true", "--max-report-parts=4", "--report-debounce=0s", "--report-min-interval=1.5s", "--log-level=debug",
+		"--alerts-client-ca-file=/var/run/o2ims/alerts-client-ca/ca.crt", "--monitoring-ca-file=/var/run/o2ims/monitoring-ca/ca.crt", "--alerts-min-interval=1s", "--alert-poll-interval=5s",
+		"--alertmanager-url=https://am-0.monitoring.svc:9093/x,http://am-1:9093", "--prometheus-url=https://prometheus.monitoring.svc:9090",
+		"--alert-senders=monitoring/alertmanager-main,monitoring/prometheus.k8s", "--alert-token-audiences=o2ims,https://kubernetes.default.svc",
 	}
 	if got := agent.Containers[0].Args; !slices.Equal(got, wantArgs) {
 		t.Errorf("agent's arguments %q, want %q", got, wantArgs)
@@ -441,13 +451,15 @@ func TestManifestsTakeNoMoreThanTheyNeed(t *testing.T) {
 			name, rules = "ClusterRole/"+r.Name, r.Rules
 		}
 		for _, r := range rules {
-			got[name] = append(got[name], strings.Join(r.Resources, ",")+" "+strings.Join(r.Verbs, ","))
+			got[name] = append(got[name], strings.Join(append(r.Resources, r.NonResourceURLs...), ",")+" "+strings.Join(r.Verbs, ","))
 		}
 	}
 	want := map[string][]string{
-		"ClusterRole/o2ims-agent": {"nodes get,list,watch"},
-		"Role/o2ims-agent":        {"configmaps get,list,watch,create,update,delete", "leases get,create,update,patch", "events create,patch"},
-		"Role/o2ims-probe":        {"configmaps get,create,update"},
+		"ClusterRole/o2ims-agent":        {"nodes get,list,watch", "tokenreviews create", "subjectaccessreviews create", "prometheusrules get,list,watch"},
+		"ClusterRole/o2ims-alert-sender": {"/alerts/v1/webhook,/api/v2/alerts create"},
+		"Role/o2ims-agent": {"configmaps get,list,watch,create,update,delete", "secrets get,update", "secrets create",
+			"leases get,create,update,patch", "events create,patch"},
+		"Role/o2ims-probe": {"configmaps get,create,update"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("rights on the spoke %v, want %v", got, want)
@@ -459,6 +471,10 @@ func TestBadConfigurationNamesTheVariable(t *testing.T) {
 		{"PROBE", "yes"}, {"PROBE", ""}, {"PROBE_INTERVAL", "often"}, {"PROBE_INTERVAL", "10ms"}, {"PROBE_INTERVAL", "48h"},
 		{"REPORT_DEBOUNCE", "-1s"}, {"REPORT_MIN_INTERVAL", "60"}, {"MAX_REPORT_PARTS", "0"}, {"MAX_REPORT_PARTS", "25"},
 		{"MAX_REPORT_PARTS", "x"}, {"LOG_LEVEL", "loud"},
+		{"ALERTMANAGER_URL", "am:9093"}, {"ALERTMANAGER_URL", "https://am,"}, {"ALERTMANAGER_URL", "https://user:secret@am"},
+		{"PROMETHEUS_URL", "prometheus"}, {"PROMETHEUS_URL", "http://a,http://b"}, {"PROMETHEUS_URL", "http://a\"\n- --kubeconfig=/x"},
+		{"ALERT_SENDERS", "alertmanager-main"}, {"ALERT_SENDERS", "a/b/c"}, {"ALERT_SENDERS", "system:serviceaccount:a:b"},
+		{"ALERT_TOKEN_AUDIENCES", "a, "}, {"ALERT_POLL_INTERVAL", "1ms"}, {"ALERTS_MIN_INTERVAL", "-1s"},
 	} {
 		t.Run(tc.name+"="+tc.value, func(t *testing.T) {
 			config := deploymentConfig(addonv1beta1.AddOnDeploymentConfigSpec{CustomizedVariables: []addonv1beta1.CustomizedVariable{{Name: tc.name, Value: tc.value}}})

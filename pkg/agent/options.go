@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/o2ims/o2ims/pkg/alert/intake"
 	"github.com/o2ims/o2ims/pkg/report"
 )
 
@@ -26,14 +27,17 @@ type Options struct {
 	BindAddress   string // address of the health and metrics endpoint
 	HealthPort    int
 
-	ExpectProbe     bool          // node probes are deployed, so wait for them before naming a machine
-	IdentityGrace   time.Duration // how long to wait for a clue to a new machine's identity
-	ReportDebounce  time.Duration // how long a change waits for others
-	MinInterval     time.Duration // least time between two writes of the inventory
-	MaxReportParts  int
-	LeaderElection  bool
-	LeaseDuration   time.Duration // how long a second agent waits after the first fell silent
-	ShutdownTimeout time.Duration
+	ExpectProbe       bool          // node probes are deployed, so wait for them before naming a machine
+	IdentityGrace     time.Duration // how long to wait for a clue to a new machine's identity
+	ReportDebounce    time.Duration // how long a change waits for others
+	MinInterval       time.Duration // least time between two writes of the inventory
+	AlertsMinInterval time.Duration // least time between two writes of the alerts
+	MaxReportParts    int
+	LeaderElection    bool
+	LeaseDuration     time.Duration // how long a second agent waits after the first fell silent
+	ShutdownTimeout   time.Duration
+
+	Intakes intake.Options // of alerts
 }
 
 // AddFlags registers the options with their defaults.
@@ -48,9 +52,11 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.IdentityGrace, "identity-grace", time.Minute, "how long to wait for a clue to a new machine's identity")
 	flags.DurationVar(&o.ReportDebounce, "report-debounce", 10*time.Second, "how long a change waits for others before it is reported")
 	flags.DurationVar(&o.MinInterval, "report-min-interval", time.Minute, "least time between two inventory reports")
+	flags.DurationVar(&o.AlertsMinInterval, "alerts-min-interval", 5*time.Second, "least time between two alerts reports")
 	flags.IntVar(&o.MaxReportParts, "max-report-parts", report.DefaultInventoryParts, "conditions of 32 KiB that an inventory report may use")
 	flags.BoolVar(&o.LeaderElection, "leader-elect", true, "hold a Lease, so that two agents never report at the same time")
 	flags.DurationVar(&o.LeaseDuration, "leader-lease-duration", 15*time.Second, "how long a second agent waits after the first fell silent")
+	o.Intakes.AddFlags(flags)
 	flags.DurationVar(&o.ShutdownTimeout, "shutdown-timeout", 5*time.Second, "how long a write in progress may take after the signal to stop")
 }
 
@@ -69,6 +75,7 @@ func (o *Options) Validate() error {
 		value time.Duration
 	}{
 		{"identity-grace", o.IdentityGrace}, {"report-debounce", o.ReportDebounce}, {"report-min-interval", o.MinInterval},
+		{"alerts-min-interval", o.AlertsMinInterval},
 	} {
 		if d.value < 0 {
 			faults = append(faults, fmt.Errorf("--%s is %s: a time cannot be negative", d.flag, d.value))
@@ -82,6 +89,9 @@ func (o *Options) Validate() error {
 	}
 	if o.LeaseDuration < time.Second {
 		faults = append(faults, fmt.Errorf("--leader-lease-duration is %s, want at least 1s", o.LeaseDuration))
+	}
+	if err := o.Intakes.Validate(); err != nil {
+		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
 }

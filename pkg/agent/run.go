@@ -48,6 +48,8 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("hub: %w", err)
 	}
+	skew := &clockSkew{}
+	hub.Wrap(skew.wrap)
 	mgr, err := newManager(spoke, o)
 	if err != nil {
 		return err
@@ -60,6 +62,14 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	if err := addReporter(mgr, hubCluster, o); err != nil {
+		return err
+	}
+	path := newAlertPath(ctx, spoke, o.Namespace)
+	rules, err := addIntakes(mgr, path, o)
+	if err != nil {
+		return err
+	}
+	if err := addAlerts(mgr, spoke, hubCluster, path, rules, skew, o); err != nil {
 		return err
 	}
 	if err := addSweeper(mgr, o.Namespace); err != nil {

@@ -101,11 +101,16 @@ func bodiless(reason string, h Head) error {
 // Fingerprint tells whether two lists of conditions hold the same inventory report, byte by
 // byte, without reading it. It is good within one process and for one seed.
 func Fingerprint(seed maphash.Seed, conditions []metav1.Condition) uint64 {
+	return KindInventory.Fingerprint(seed, conditions)
+}
+
+// Fingerprint is like the function of this name, for a report of any kind.
+func (k Kind) Fingerprint(seed maphash.Seed, conditions []metav1.Condition) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
 	for i := range conditions {
 		c := &conditions[i]
-		if _, part := KindInventory.partIndex(c.Type); !part && c.Type != KindInventory.HeadType() {
+		if !k.Has(c.Type) {
 			continue
 		}
 		for _, text := range []string{c.Type, string(c.Status), c.Reason, c.Message} {

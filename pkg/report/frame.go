@@ -28,9 +28,11 @@ func (f Frame) envelope() Envelope {
 //
 // The compressor lives for this call only: an agent that is idle for days must not keep
 // its tables.
-func NewFrame(body []byte) (Frame, error) {
+func NewFrame(body []byte) (Frame, error) { return newFrame(body, levelFor(len(body))) }
+
+func newFrame(body []byte, level zstd.EncoderLevel) (Frame, error) {
 	enc, err := zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(levelFor(len(body))),
+		zstd.WithEncoderLevel(level),
 		zstd.WithWindowSize(windowFor(len(body))),
 		zstd.WithLowerEncoderMem(true),
 		zstd.WithEncoderConcurrency(1),

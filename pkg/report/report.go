@@ -108,6 +108,12 @@ func (k Kind) HeadType() string { return Prefix + "/" + string(k) }
 // PartType is the type of the condition of part i, counted from 0.
 func (k Kind) PartType(i int) string { return k.HeadType() + "." + strconv.Itoa(i) }
 
+// Has tells whether a condition of this type is a head or a part of this kind.
+func (k Kind) Has(conditionType string) bool {
+	_, part := k.partIndex(conditionType)
+	return part || conditionType == k.HeadType()
+}
+
 // partIndex tells which part a condition type names. ours is true for every type in the
 // family of this kind's parts, index is negative when it is no proper one.
 func (k Kind) partIndex(conditionType string) (index int, ours bool) {

@@ -4,14 +4,16 @@ package report
 // would become much larger in memory than it is on the wire: three bytes of `{},` make a
 // whole machine. It bounds the depth, the length of texts and lists, and the number of
 // values. Text that is no JSON at all is left for the decoder to refuse.
-func measure(body []byte) error {
-	var s shape
+func measure(body []byte) error { return inventoryBounds().measure(body) }
+
+func (b bounds) measure(body []byte) error {
+	s := shape{bounds: b}
 	for i := 0; i < len(body); i++ {
 		switch body[i] {
 		case '"':
 			end := endOfString(body, i+1)
-			if end-i-1 > MaxStringBytes {
-				return reject(ReasonTooLarge, "a text of %d bytes is longer than %d", end-i-1, MaxStringBytes)
+			if end-i-1 > b.text {
+				return reject(ReasonTooLarge, "a text of %d bytes is longer than %d", end-i-1, b.text)
 			}
 			i = end
 		case '{', '[':
@@ -52,17 +54,33 @@ type container struct {
 	values int
 }
 
-// Depths at which lists have limits of their own: {"nodes":[{"elements":[.
-const (
-	depthNodes    = 2
-	depthElements = 4
-)
+// bounds are what one kind of body may be like.
+type bounds struct {
+	text   int             // bytes of one text, as JSON has it
+	values int             // of one object, or of one list that has no bound of its own
+	lists  [maxDepth]bound // of lists, by their depth
+}
+
+// bound is how long lists of one depth may be: each, and all together if that is not 0.
+type bound struct {
+	each, all int
+	what, sum string
+}
+
+// inventoryBounds: {"nodes":[{"elements":[.
+func inventoryBounds() bounds {
+	b := bounds{text: MaxStringBytes, values: MaxElementsPerNode}
+	b.lists[2] = bound{each: MaxNodes, what: "nodes"}
+	b.lists[4] = bound{each: MaxElementsPerNode, all: MaxElements, what: "elements of one node", sum: "elements"}
+	return b
+}
 
 type shape struct {
-	open     [maxDepth]container
-	depth    int
-	values   int
-	elements int
+	bounds bounds
+	open   [maxDepth]container
+	inList [maxDepth]int // values of all lists of one depth
+	depth  int
+	values int
 }
 
 // value counts one more value, or the room for it, in the innermost container.
@@ -70,14 +88,11 @@ func (s *shape) value() error {
 	c := &s.open[s.depth]
 	c.values++
 	s.values++
-	limit, what := MaxElementsPerNode, "values of one object or list"
-	switch {
-	case c.list && s.depth == depthNodes:
-		limit, what = MaxNodes, "nodes"
-	case c.list && s.depth == depthElements:
-		what = "elements of one node"
-		if s.elements++; s.elements > MaxElements {
-			return reject(ReasonTooLarge, "more than %d elements", MaxElements)
+	limit, what := s.bounds.values, "values of one object or list"
+	if b := &s.bounds.lists[s.depth]; c.list && b.each > 0 {
+		limit, what = b.each, b.what
+		if s.inList[s.depth]++; b.all > 0 && s.inList[s.depth] > b.all {
+			return reject(ReasonTooLarge, "more than %d %s", b.all, b.sum)
 		}
 	}
 	if c.values > limit {
