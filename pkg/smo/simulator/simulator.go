@@ -101,7 +101,7 @@ type Entry struct {
 	Status         int             `json:"status"`              // that was answered; 0 when the connection was broken off
 	Taken          bool            `json:"taken"`               // it counts as received
 	Duplicate      bool            `json:"duplicate,omitempty"` // it was taken before
-	Break          bool            `json:"break,omitempty"`     // its prior state is not what was taken last of this object
+	Break          bool            `json:"break,omitempty"`     // its prior state is not what was taken last of this object, or its sequence does not follow
 	Body           json.RawMessage `json:"body"`
 }
 
@@ -121,6 +121,8 @@ type Simulator struct {
 type stream struct {
 	taken  map[string]bool            // by notificationId
 	states map[string]json.RawMessage // by objectRef, as taken last
+
+	sequence uint64 // of the last notification about an alarm; 0: there was none
 }
 
 // New returns a simulator that prints to out. Close it.
@@ -276,6 +278,22 @@ type notification struct {
 	Prior          json.RawMessage `json:"priorObjectState"`
 	Post           json.RawMessage `json:"postObjectState"`
 	Resync         json.RawMessage `json:"resync"`
+
+	// Of notifications about alarms. What the standard has no attribute for is in their
+	// extensions.
+	AlarmID    string `json:"alarmEventRecordId"`
+	Severity   int    `json:"perceivedSeverity"`
+	Extensions struct {
+		NotificationID string            `json:"notificationId"`
+		Sequence       uint64            `json:"sequence"`
+		Resync         json.RawMessage   `json:"resync"`
+		Labels         map[string]string `json:"labels"`
+	} `json:"extensions"`
+}
+
+// aboutAlarm tells whether the notification is about an alarm, or about some that were lost.
+func (n *notification) aboutAlarm() bool {
+	return n.AlarmID != "" || n.Extensions.NotificationID != ""
 }
 
 func read(body []byte) (Entry, error) {
@@ -293,6 +311,12 @@ func parse(body []byte) (notification, error) {
 	var n notification
 	if err := json.Unmarshal(body, &n); err != nil {
 		return n, err
+	}
+	if n.aboutAlarm() {
+		n.NotificationID, n.Resync = n.Extensions.NotificationID, n.Extensions.Resync
+		if n.Resync != nil {
+			n.Type = new(int)
+		}
 	}
 	if n.NotificationID == "" || n.Type == nil {
 		return n, errors.New("it lacks notificationId or notificationEventType")
@@ -347,6 +371,11 @@ func (s *Simulator) take(e *Entry) {
 		clear(st.states) // after a gap, anything may come
 		return
 	}
+	if n.aboutAlarm() {
+		e.Break = n.Extensions.Sequence != st.sequence+1 && st.sequence != 0
+		st.sequence = n.Extensions.Sequence
+		return
+	}
 	if last, known := st.states[n.ObjectRef]; known {
 		e.Break = !bytes.Equal(last, n.Prior)
 	}
@@ -358,7 +387,11 @@ func (s *Simulator) print(e *Entry) {
 	if s.options.Quiet {
 		return
 	}
+	n, err := parse(e.Body)
 	verbs := map[int]string{0: "created", 1: "modified", 2: "deleted"}
+	if err == nil && n.aboutAlarm() {
+		verbs = map[int]string{0: "NEW", 1: "CHANGE", 2: "CLEAR", 3: "ACKNOWLEDGE"}
+	}
 	remark := ""
 	switch {
 	case e.Status == 0 && e.Taken:
@@ -370,15 +403,17 @@ func (s *Simulator) print(e *Entry) {
 	case e.Duplicate:
 		remark = "  for the second time"
 	case e.Break:
-		remark = "  (!) its prior state is not what was told before"
+		remark = "  (!) it does not follow on what was told before"
 	}
 	fmt.Fprintf(s.out, "%s  %s  %-8s %s%s\n", e.Time.Format("15:04:05.000"), e.Path, verbs[e.Type], e.ObjectRef, remark)
-	n, err := parse(e.Body)
 	if err != nil || !e.Taken || e.Duplicate {
 		return
 	}
 	if n.Resync != nil {
 		fmt.Fprintf(s.out, "    events are missing, read everything anew: %s\n", n.Resync)
+	}
+	if n.AlarmID != "" {
+		fmt.Fprintf(s.out, "    perceivedSeverity %d %v\n", n.Severity, n.Extensions.Labels)
 	}
 	for _, line := range differences(n.Prior, n.Post) {
 		fmt.Fprintf(s.out, "    %s\n", line)

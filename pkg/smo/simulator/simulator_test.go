@@ -125,3 +125,34 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+func TestItUnderstandsAlarms(t *testing.T) {
+	out := &strings.Builder{}
+	s, url := start(t, Options{Status: 204}, out)
+	alarm := func(id string, sequence, kind int) string {
+		return fmt.Sprintf(`{"consumerSubscriptionId":null,"notificationEventType":%d,"objectRef":"https://o2/alarms/1","alarmEventRecordId":"1",`+
+			`"perceivedSeverity":0,"extensions":{"labels":{"alertname":"Down"},"notificationId":%q,"sequence":%d}}`, kind, id, sequence)
+	}
+	for _, body := range []string{
+		alarm("a", 1, 0), alarm("a", 1, 0), alarm("b", 2, 2), alarm("d", 4, 0),
+		`{"consumerSubscriptionId":null,"objectRef":"https://o2/alarms","extensions":{"notificationId":"e","resync":{"firstEvent":1}}}`,
+	} {
+		if status := post(t, url, body); status != 204 {
+			t.Errorf("status %d for %s", status, body)
+		}
+	}
+	got := ""
+	for _, e := range s.Entries() {
+		got += fmt.Sprintf("%s %d duplicate=%t break=%t\n", e.NotificationID, e.Type, e.Duplicate, e.Break)
+	}
+	const want = "a 0 duplicate=false break=false\na 0 duplicate=true break=false\nb 2 duplicate=false break=false\n" +
+		"d 0 duplicate=false break=true\ne 0 duplicate=false break=false\n"
+	if got != want {
+		t.Errorf("took\n%s\nwant\n%s", got, want)
+	}
+	for _, part := range []string{"NEW", "CLEAR", "map[alertname:Down]", "events are missing"} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("printed %q, which lacks %q", out, part)
+		}
+	}
+}
