@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/o2ims/o2ims/pkg/hardware"
 )
 
@@ -215,5 +217,30 @@ func BenchmarkChangesOfOneCluster(b *testing.B) {
 	}
 	if told == 0 {
 		b.Error("nothing was told")
+	}
+}
+
+// Definitions fill the dictionaries of types that are there and of those that come, and
+// version 1, which has them within the type, tells of it.
+func TestDefinitionsFillDictionaries(t *testing.T) {
+	m := newModel(t)
+	m.SetCluster(facts("edge-1", 1))
+	f := follow(t, m)
+	f.order = nil
+	m.SetDefinitions(func(dictionary uuid.UUID, s Subject) []AlarmDefinition {
+		return []AlarmDefinition{{ID: uuid.NewSHA1(dictionary, []byte("a")), Name: "of " + string(s), ClearingType: "AUTOMATIC"}}
+	})
+	m.setNodes("edge-1", machine("n1", "serial:1"))
+	f.check(t, "SetDefinitions")
+	names := make(map[string]int)
+	for typ := range m.Snapshot().ResourceTypes {
+		d, found := m.Snapshot().AlarmDictionary(typ.Dictionary.ID)
+		if !found || len(d.Definitions) != 1 || !strings.Contains(string(typ.v1.Whole), d.Definitions[0].ID.String()) {
+			t.Fatalf("type %s: its dictionary is %+v", typ.name(), d)
+		}
+		names[d.Definitions[0].Name]++
+	}
+	if want := map[string]int{"of resource": 8, "of cluster": 1, "of o-cloud": 1}; !maps.Equal(names, want) {
+		t.Errorf("definitions %v, want %v", names, want)
 	}
 }

@@ -12,8 +12,7 @@ const (
 	dictionarySchemaVersion = "1.0.0"
 )
 
-// dictionaryOf returns the alarm dictionary of a type. It has no definitions as long as
-// there are no rules that raise alarms of such resources.
+// dictionaryOf returns the alarm dictionary of a type, without definitions.
 func dictionaryOf(t *ResourceType) *AlarmDictionary {
 	return &AlarmDictionary{
 		ID:            AlarmDictionaryID(t.ID),

@@ -39,6 +39,21 @@ func (m *Model) ClusterThing(cluster string) (Thing, bool) {
 	return thing(c.manager.ID, c.manager.Type), true
 }
 
+// ClusterNamed returns the name of the managed cluster with this name or clusterID.
+func (m *Model) ClusterNamed(text string) (name string, found bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c, known := m.clusters[text]; known && c.facts != nil {
+		return text, true
+	}
+	for _, c := range m.byID[text] {
+		if m.clusterID(c) == text {
+			return c.name, true
+		}
+	}
+	return "", false
+}
+
 // NodeThing is the server that is a node of a managed cluster, by the name of the Node or
 // one of its addresses.
 func (m *Model) NodeThing(cluster, node string) (Thing, bool) {

@@ -41,6 +41,11 @@ func TestThings(t *testing.T) {
 			t.Errorf("%s: %+v, %t, want %+v, %t", tc.name, got, found, tc.want, tc.found)
 		}
 	}
+	for text, want := range map[string]string{"edge-1": "edge-1", "id-edge-1": "edge-1", "edge-2": "", "": ""} {
+		if name, found := m.ClusterNamed(text); name != want || found != (want != "") {
+			t.Errorf("ClusterNamed(%q) = %q, %t, want %q", text, name, found, want)
+		}
+	}
 	s := m.Snapshot()
 	cluster, found := m.ClusterThing("edge-1")
 	if _, there := s.DeploymentManager(cluster.ID); !found || !there {

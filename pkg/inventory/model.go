@@ -64,12 +64,14 @@ type Model struct {
 	pools     map[uuid.UUID]*countedPool
 	folder    *folder
 	ownType   *ResourceType // of the O-Cloud itself
-	hierarchy *hierarchy
-	described []*countedPool // pools that are there without resources, too
-	moved     bool           // pools came or went since places were made
-	version   uint64         // counts what was published
-	touched   *touched       // since then; nil while nobody watches
-	watcher   func(version uint64, before, after *Snapshot, t *touched)
+	// definitions fills alarm dictionaries; nil: they are empty
+	definitions func(dictionary uuid.UUID, s Subject) []AlarmDefinition
+	hierarchy   *hierarchy
+	described   []*countedPool // pools that are there without resources, too
+	moved       bool           // pools came or went since places were made
+	version     uint64         // counts what was published
+	touched     *touched       // since then; nil while nobody watches
+	watcher     func(version uint64, before, after *Snapshot, t *touched)
 }
 
 // New returns a model of an O-Cloud of which nothing is known yet.

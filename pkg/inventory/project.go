@@ -126,12 +126,8 @@ func (m *Model) holdType(key typeKey) *ResourceType {
 			ID:   hardware.ResourceTypeID(m.next.oCloud.ID, key.kind, string(key.class), key.vendor, key.model),
 			Kind: key.kind, Class: key.class, Vendor: key.vendor, Model: key.model,
 		}}
-		t.Dictionary = dictionaryOf(t.ResourceType)
-		t.render()
 		m.types[key] = t
-		m.next.types.ReplaceOrInsert(t.ResourceType)
-		m.next.dictionaries.ReplaceOrInsert(t.Dictionary)
-		m.touched.resourceType(t.ResourceType)
+		m.showType(t)
 	}
 	t.use++
 	return t.ResourceType

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/o2ims/o2ims/pkg/alarm"
 	"github.com/o2ims/o2ims/pkg/controller"
 	"github.com/o2ims/o2ims/pkg/inventory"
 	"github.com/o2ims/o2ims/pkg/report"
@@ -34,6 +35,7 @@ const inventoryService = "inventory"
 // and the engine that delivers.
 type notifications struct {
 	store         *store.Store
+	out           *smo.Client
 	engine        *subscription.Engine
 	subscriptions *subscription.API
 	admin         subscription.Admin
@@ -59,7 +61,8 @@ func newNotifications(o Options, api *inventory.API, ingest *controller.Ingest, 
 	feed := &inventoryFeed{api: api, ready: ingest.WaitForFirstIngest}
 	engine, err := subscription.New(o.Delivery, subscription.Parts{
 		Store: db, Client: out, BaseURL: o.externalURL(), Registerer: registry,
-		Services: []subscription.Service{service}, Sources: []subscription.Source{feed},
+		Services: []subscription.Service{service, alarm.Service(o.Alarms.Versions, globalCloudID(model))},
+		Sources:  []subscription.Source{feed},
 	})
 	if err != nil {
 		db.Close()
@@ -67,7 +70,7 @@ func newNotifications(o Options, api *inventory.API, ingest *controller.Ingest, 
 	}
 	feed.changed = engine.Changed
 	return &notifications{
-		store: db, engine: engine,
+		store: db, out: out, engine: engine,
 		subscriptions: subscription.NewAPI(o.Delivery, subscription.APIParts{
 			Store: db, Service: service, Callbacks: out, Pager: pager, BaseURL: o.Server.ExternalURL,
 		}),

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/o2ims/o2ims/pkg/addon"
+	"github.com/o2ims/o2ims/pkg/alarm"
 	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/pkg/controller"
 	"github.com/o2ims/o2ims/pkg/inventory"
@@ -35,6 +36,12 @@ type Options struct {
 	Store     store.Options
 	Delivery  subscription.Options
 	Outbound  smo.Options
+
+	Alarms       alarm.APIOptions
+	AlarmMapping alarm.MappingOptions
+	AlarmIngest  alarm.IngestOptions
+	AlarmWatch   alarm.WatchOptions
+	AlarmWebhook alarm.WebhookOptions
 
 	Kubeconfig string // of the hub; empty: the pod's service account
 	Namespace  string // where the manager runs
@@ -64,6 +71,11 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	o.Store.AddFlags(flags)
 	o.Delivery.AddFlags(flags)
 	o.Outbound.AddFlags(flags)
+	o.Alarms.AddFlags(flags)
+	o.AlarmMapping.AddFlags(flags)
+	o.AlarmIngest.AddFlags(flags)
+	o.AlarmWatch.AddFlags(flags)
+	o.AlarmWebhook.AddFlags(flags)
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig of the hub; empty takes the pod's service account")
 	flags.StringVar(&o.Namespace, "namespace", "o2ims", "namespace the manager runs in")
 	flags.Float32Var(&o.QPS, "kube-qps", 200, "requests per second to the hub")
@@ -84,7 +96,8 @@ func (o *Options) externalURL() string {
 // Validate reports every bad option, not only the first.
 func (o *Options) Validate() error {
 	faults := []error{o.Server.Validate(), o.Auth.Validate(), o.AddOn.Validate(), o.Ingest.Validate(),
-		o.Inventory.Validate(), o.Paging.Validate(), o.Store.Validate(), o.Delivery.Validate(), o.Outbound.Validate()}
+		o.Inventory.Validate(), o.Paging.Validate(), o.Store.Validate(), o.Delivery.Validate(), o.Outbound.Validate(),
+		o.Alarms.Validate(), o.AlarmMapping.Validate(), o.AlarmIngest.Validate(), o.AlarmWatch.Validate()}
 	if o.Namespace == "" {
 		faults = append(faults, errors.New("--namespace is required"))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -86,11 +87,15 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer told.close()
-	apis, err := newServer(kube, access, api, told, ingest, registry, o)
+	ill, err := newAlarms(mgr, told, ingest, model, o, pager, registry)
 	if err != nil {
 		return err
 	}
-	for _, r := range append(told.runnables(), addons, everywhere{apis.Run}) {
+	apis, err := newServer(kube, access, api, told, ill.mounts(), ingest, registry, o)
+	if err != nil {
+		return err
+	}
+	for _, r := range slices.Concat(told.runnables(), ill.runnables(), []ctrl.Runnable{addons, everywhere{apis.Run}}) {
 		if err := mgr.Add(r); err != nil {
 			return err
 		}
@@ -171,13 +176,13 @@ func newPager(ctx context.Context, kube kubernetes.Interface, o Options) (*rest.
 	return rest.NewPager(o.Paging, key), nil
 }
 
-func newServer(kube kubernetes.Interface, who access, api *inventory.API, told *notifications, ingest *controller.Ingest, registry *prometheus.Registry, o Options) (*server.Server, error) {
+func newServer(kube kubernetes.Interface, who access, api *inventory.API, told *notifications, others []server.Mount, ingest *controller.Ingest, registry *prometheus.Registry, o Options) (*server.Server, error) {
 	o.Server.Namespace = o.Namespace
 	parts := server.Parts{
-		Mounts: append(told.mounts(), server.Mount{Prefix: inventory.BasePath, Routes: func(r *mux.Router) {
+		Mounts: slices.Concat(told.mounts(), others, []server.Mount{{Prefix: inventory.BasePath, Routes: func(r *mux.Router) {
 			api.Routes(r)
 			told.inventoryRoutes(r)
-		}}),
+		}}}),
 		Checks:  []server.Check{{Name: "inventory", Ready: func() error { return ingest.Ready(&http.Request{}) }}},
 		Gate:    who.gate,
 		Metrics: registry,

@@ -35,6 +35,7 @@ var statuses = []struct {
 	{fault.Unauthenticated, http.StatusUnauthorized},
 	{fault.Forbidden, http.StatusForbidden},
 	{errMethod, http.StatusMethodNotAllowed},
+	{errPrecondition, http.StatusPreconditionFailed},
 	{errMediaType, http.StatusUnsupportedMediaType},
 	{errURI, http.StatusRequestURITooLong},
 	{errHeader, http.StatusRequestHeaderFieldsTooLarge},

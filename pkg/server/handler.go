@@ -47,7 +47,7 @@ const otherTemplate = "other"
 // serve answers one request, logs and counts it.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	req := request{id: uuid.NewString(), template: otherTemplate, method: knownMethod(r.Method), began: time.Now()}
-	r = rest.Normalize(r).WithContext(rest.WithRequestID(r.Context(), req.id))
+	r = rest.Normalize(s.canonical(r)).WithContext(rest.WithRequestID(r.Context(), req.id))
 	r.Body = http.MaxBytesReader(w, r.Body, rest.MaxBodyBytes)
 
 	var match mux.RouteMatch

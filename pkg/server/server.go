@@ -44,6 +44,7 @@ const (
 // who may.
 type Mount struct {
 	Prefix string // such as /o2ims-infrastructureInventory, without a slash at its end
+	Alias  string // another spelling of Prefix, whose requests are taken as if they had it; empty: none
 	Routes func(*mux.Router)
 }
 
@@ -109,6 +110,25 @@ func New(o Options, p Parts) (*Server, error) {
 }
 
 const metricsPath = "/metrics"
+
+// canonical returns the request with the prefix of its API spelled as the API is mounted.
+func (s *Server) canonical(r *http.Request) *http.Request {
+	for _, m := range s.parts.Mounts {
+		rest, below := strings.CutPrefix(r.URL.Path, m.Alias)
+		if m.Alias == "" || !below || rest != "" && rest[0] != '/' {
+			continue
+		}
+		u := *r.URL
+		u.Path = m.Prefix + rest
+		if raw, escaped := strings.CutPrefix(u.RawPath, m.Alias); escaped {
+			u.RawPath = m.Prefix + raw
+		}
+		same := *r
+		same.URL = &u
+		return &same
+	}
+	return r
+}
 
 // guarded tells whether a path is one that only known callers may ask for.
 func (s *Server) guarded(path string) bool {

@@ -30,7 +30,10 @@ import (
 	"github.com/o2ims/o2ims/pkg/rest"
 )
 
-const prefix = "/o2ims-infrastructureTest"
+const (
+	prefix = "/o2ims-infrastructureTest"
+	alias  = "/O2ims_infrastructureTest"
+)
 
 // newGate admits token "admin" to everything and "reader" to GET below the prefix. Token
 // "away" meets an apiserver that does not answer.
@@ -104,7 +107,7 @@ func newServer(t testing.TB, ready func() error) *Server {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	s, err := New(Options{BindAddress: "127.0.0.1", CertSecret: "o2ims-serving-cert", ServiceName: "o2ims", Namespace: "o2ims"}, Parts{
-		Mounts:  []Mount{{prefix, testRoutes}},
+		Mounts:  []Mount{{Prefix: prefix, Alias: alias, Routes: testRoutes}},
 		Checks:  []Check{{"inventory", ready}},
 		Gate:    newGate(registry),
 		Metrics: registry,
@@ -154,6 +157,9 @@ func TestOrder(t *testing.T) {
 		{"listed", "GET", prefix + "/v1/things", "reader", "", "", 200},
 		{"trailing slash", "GET", prefix + "/v1/things/", "reader", "", "", 200},
 		{"single", "GET", prefix + "/v1/things/" + id, "reader", "", "", 200},
+		{"the alias is guarded alike", "GET", alias + "/v1/things", "", "", "", 401},
+		{"below the alias", "GET", alias + "/v1/things/" + id, "reader", "", "", 200},
+		{"almost the alias", "GET", alias + "2/v1/things", "", "", "", 404},
 		{"semicolons", "GET", prefix + "/v1/things?filter=(eq,a,b);(eq,c,d)", "reader", "", "", 200},
 		{"panic", "GET", prefix + "/v1/panic", "reader", "", "", 500},
 		{"our own fault", "GET", prefix + "/v1/ours", "reader", "", "", 500},
@@ -315,7 +321,7 @@ func TestRun(t *testing.T) {
 	var mu sync.Mutex
 	notReady := errors.New("3 of 7 reports are missing")
 	s, err := New(Options{BindAddress: "127.0.0.1", CertSecret: "o2ims-serving-cert", ServiceName: "o2ims", Namespace: "o2ims", ExternalURL: "https://o2ims.example.net"}, Parts{
-		Mounts: []Mount{{prefix, testRoutes}},
+		Mounts: []Mount{{Prefix: prefix, Alias: alias, Routes: testRoutes}},
 		Checks: []Check{{"inventory", func() error { mu.Lock(); defer mu.Unlock(); return notReady }}},
 		Gate:   newGate(registry), Metrics: registry,
 		Secrets: clients.CoreV1().Secrets("o2ims"),

@@ -1,5 +1,6 @@
 // Package store keeps in Redis what cannot be rebuilt from anywhere else: what was
-// announced last, the stream of changes, subscriptions and how far each has got.
+// announced last, the stream of changes, subscriptions and how far each has got, and
+// alarms with how far the alerts of each managed cluster have been taken in.
 //
 // Every change of several keys is one Lua script, so it happens whole or not at all: an
 // event is in the stream exactly when the state that it announces is stored. What only
@@ -249,18 +250,19 @@ func (s *Store) ID() string {
 
 // Prepare makes the store fit for use: it checks the version of the data, brings them up
 // to ours, gives them an identity, and finds out how durable they are. Every replica calls
-// it until it succeeds. An error wraps fault.Conflict when the data are of a newer version
-// than we know, which waiting does not mend.
+// it until it succeeds, and again when Redis may have lost something. An error wraps
+// fault.Conflict when the data are of a newer version than we know, which waiting does not
+// mend.
 func (s *Store) Prepare(ctx context.Context) error {
 	if err := s.migrate(ctx, migrations); err != nil {
 		return err
 	}
-	if s.ID() == "" {
-		id, err := s.text(ctx, scriptIdentify, []string{keyID}, uuid.NewString())
-		if err != nil {
-			return fmt.Errorf("store id: %w", err)
-		}
-		s.id.Store(&id)
+	id, err := s.text(ctx, scriptIdentify, []string{keyID}, uuid.NewString())
+	if err != nil {
+		return fmt.Errorf("store id: %w", err)
+	}
+	if before := s.id.Swap(&id); before != nil && *before != id {
+		slog.ErrorContext(ctx, "Redis has lost everything: this is another store", "storeId", id, "before", *before)
 	}
 	s.durability.detect(ctx, s)
 	return nil

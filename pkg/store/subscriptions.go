@@ -17,7 +17,7 @@ import (
 	"github.com/o2ims/o2ims/pkg/fault"
 )
 
-// Subscription is what a consumer asked for. It never changes.
+// Subscription is what a consumer asked for. It changes by ReplaceSubscription only.
 type Subscription struct {
 	ID       uuid.UUID `json:"id"`
 	Service  string    `json:"service"` // whose events, such as "inventory"
@@ -28,13 +28,16 @@ type Subscription struct {
 	Filter     *string `json:"filter,omitempty"`
 	ConsumerID *string `json:"consumerSubscriptionId,omitempty"`
 
+	// EventFilter are the names of the event types that are told; nil: all.
+	EventFilter []string `json:"eventFilter,omitempty"`
+
 	Owner   string    `json:"owner,omitempty"`   // on whose behalf it exists
 	Creator string    `json:"creator,omitempty"` // who sent the request, as authentication verified
 	Created time.Time `json:"created"`
 }
 
 // unique is what no two subscriptions may have in common: service, version, callback,
-// filter and consumerSubscriptionId together.
+// filter, consumerSubscriptionId and eventFilter together.
 func (s *Subscription) unique() string {
 	text := func(p *string) string {
 		if p == nil {
@@ -42,9 +45,12 @@ func (s *Subscription) unique() string {
 		}
 		return *p
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{
-		s.Service, s.Version, s.Callback, text(s.Filter), strings.ToLower(text(s.ConsumerID)),
-	}, "\x00")))
+	consumer := text(s.ConsumerID)
+	if _, err := uuid.Parse(consumer); err == nil { // which is the same in either case; other texts are not
+		consumer = strings.ToLower(consumer)
+	}
+	parts := []string{s.Service, s.Version, s.Callback, text(s.Filter), consumer}
+	sum := sha256.Sum256([]byte(strings.Join(append(parts, s.EventFilter...), "\x00")))
 	return string(sum[:])
 }
 
@@ -102,6 +108,41 @@ func (s *Store) CreateSubscription(ctx context.Context, sub Subscription, limit 
 	}
 	return s.AwaitDurable(ctx)
 }
+
+// ReplaceSubscription changes what a consumer asked for; the cursor stays where it is. An
+// error wraps fault.NotFound when the subscription is not as it was read, and
+// fault.Conflict, naming the other, when there is an equal one.
+func (s *Store) ReplaceSubscription(ctx context.Context, old, changed Subscription) error {
+	before, err := json.Marshal(old)
+	if err != nil {
+		return err
+	}
+	after, err := json.Marshal(changed)
+	if err != nil {
+		return err
+	}
+	reply, err := s.run(ctx, scriptResubscribe, []string{keySubscriptions, keyUnique, keySeq, keyEvents},
+		old.ID.String(), old.unique(), before, changed.unique(), after, s.now().UnixMilli())
+	if errors.Is(err, fault.Conflict) && len(reply) > 0 {
+		return fmt.Errorf("subscription %v asks for the same: %w", reply[0], fault.Conflict)
+	}
+	if err != nil {
+		return fmt.Errorf("subscription %s: %w", old.ID, err)
+	}
+	return s.AwaitDurable(ctx)
+}
+
+var scriptResubscribe = newScript("resubscribe", note+`
+local spec = redis.call('HGET', KEYS[1], ARGV[1])
+if spec == ARGV[5] then return {'OK'} end -- sent twice
+if spec ~= ARGV[3] then return {'NOTFOUND'} end
+local other = redis.call('HGET', KEYS[2], ARGV[4])
+if other and other ~= ARGV[1] then return {'CONFLICT', other} end
+redis.call('HDEL', KEYS[2], ARGV[2])
+redis.call('HSET', KEYS[2], ARGV[4], ARGV[1])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[5])
+note(KEYS[3], KEYS[4], ARGV[1], '-1', ARGV[6])
+return {'OK'}`)
 
 // note adds an entry about a subscription to the stream, so that the leader hears of it
 // in order. It expects the keys of the sequence and of the stream in seqKey and eventsKey.

@@ -86,6 +86,15 @@ func (e *Engine) Announced(source string) (uint64, bool) {
 	return version.Load() - 1, true
 }
 
+// Term returns the term in which we lead now, in which others may write what only the
+// leader may; nil when we do not lead. One that has ended refuses to write.
+func (e *Engine) Term() *store.Term {
+	if t := e.now.Load(); t != nil {
+		return t.term
+	}
+	return nil
+}
+
 // restartPause is how long to wait before a new term after one that broke off.
 const restartPause = time.Second
 

@@ -56,6 +56,12 @@ var schemas = sync.OnceValue(func() (s struct {
 // CompileFilter reads a subscription's filter. A filter without any term gives nil. The
 // error wraps fault.Invalid and says what is wrong.
 func CompileFilter(text string, kinds Kinds) (*Matcher, error) {
+	return compileFilter(text, kinds, defaultEventTypes)
+}
+
+var defaultEventTypes = []int{0, 1, 2}
+
+func compileFilter(text string, kinds Kinds, types []int) (*Matcher, error) {
 	var m Matcher
 	for _, part := range alternatives(text) {
 		terms, err := filter.Parse(part)
@@ -65,7 +71,7 @@ func CompileFilter(text string, kinds Kinds) (*Matcher, error) {
 		if len(terms) == 0 {
 			continue
 		}
-		a, err := compileAlternative(terms, kinds)
+		a, err := compileAlternative(terms, kinds, types)
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +83,7 @@ func CompileFilter(text string, kinds Kinds) (*Matcher, error) {
 	return &m, nil
 }
 
-func compileAlternative(terms filter.Filter, kinds Kinds) (a alternative, err error) {
+func compileAlternative(terms filter.Filter, kinds Kinds, types []int) (a alternative, err error) {
 	var onEvent, onState filter.Filter
 	for _, term := range terms {
 		if len(term.Path) == 1 && (term.Path[0] == objectType || term.Path[0] == eventType) {
@@ -97,7 +103,7 @@ func compileAlternative(terms filter.Filter, kinds Kinds) (a alternative, err er
 	}
 	var unknown error
 	for kind, check := range kinds {
-		if !slices.ContainsFunc([]int{0, 1, 2}, func(t int) bool { return a.about.Match(about{kind, t}) }) {
+		if !slices.ContainsFunc(types, func(t int) bool { return a.about.Match(about{kind, t}) }) {
 			continue
 		}
 		fits := true
@@ -146,7 +152,7 @@ func (m *Matcher) Match(o *Occurrence) bool {
 // Occurrence is what a filter can look at.
 type Occurrence struct {
 	Kind  string // objectType
-	Type  int    // notificationEventType: 0, 1 or 2
+	Type  int    // notificationEventType
 	State []byte // JSON of the object after the event; of a deleted one, before
 
 	once    sync.Once

@@ -29,6 +29,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/o2ims/o2ims/pkg/fault"
+	"github.com/o2ims/o2ims/pkg/store"
 )
 
 // FilterMode says what a subscription's filter does with the events that match it.
@@ -140,4 +141,19 @@ type Service struct {
 	// RootKind and RootID name the object that stands for all of the service, such as the
 	// O-Cloud: a resync notice is about it. They may be empty.
 	RootKind, RootID string
+
+	// Render shows events whose stored documents are the service's own; nil: they are
+	// Documents, and notifications those of the inventory.
+	Render Renderer
+
+	// Resync makes the body of a resync notice; nil: that of a modification of the root
+	// object. It is called from several goroutines at once.
+	Resync func(n Notification, lost store.Range, version, baseURL string) ([]byte, error)
+
+	// EventTypes are the notificationEventTypes there are; nil: 0, 1 and 2.
+	EventTypes []int
+
+	// EventNames are words for event types, such as NEW. A filter may consist of one of
+	// them, and an eventFilter does. nil: there are no such words.
+	EventNames map[string]int
 }

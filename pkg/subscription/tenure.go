@@ -155,14 +155,11 @@ func (t *tenure) start(sub store.Subscription, p store.Progress) {
 		slog.Warn("subscription of a service that is not served here", "subscriptionId", sub.ID, "service", sub.Service)
 		return
 	}
-	w := &worker{tenure: t, sub: sub, service: service, status: p.Status, cursor: p.Cursor}
-	if sub.Filter != nil {
-		matches, err := CompileFilter(*sub.Filter, service.Kinds(sub.Version))
-		if err != nil {
-			// It was accepted once, so we have become stricter. Too much is better than nothing.
-			slog.Error("filter of a subscription cannot be understood any more and is ignored", "subscriptionId", sub.ID, "error", err)
-		}
-		w.matches = matches
+	w := &worker{tenure: t, sub: sub, service: service, status: p.Status, cursor: p.Cursor, told: p.Delivered}
+	var err error
+	if w.wants, err = service.wants(&sub, t.filterMode); err != nil {
+		// It was accepted once, so we have become stricter. Too much is better than nothing.
+		slog.Error("filter of a subscription cannot be understood any more and is ignored", "subscriptionId", sub.ID, "error", err)
 	}
 	ctx, stopSoon := context.WithCancel(t.ctx)
 	hard, stopNow := context.WithCancel(t.hard)

@@ -22,12 +22,13 @@ type worker struct {
 	tenure  *tenure
 	sub     store.Subscription
 	service *Service
-	matches *Matcher        // nil: no filter
+	wants   wants
 	hard    context.Context // ends when even an attempt that is under way must be broken off
 
 	status store.Status
 	cursor uint64 // as it is saved
 	seen   uint64 // events up to here have been looked at; those after cursor are none of its business
+	told   uint64 // notifications that were delivered
 
 	failingBase  time.Duration // failing for so long before failingSince
 	failingSince time.Time     // zero while the last attempt succeeded
@@ -79,18 +80,21 @@ func (w *worker) step(ctx context.Context) error {
 	if err != nil || e == nil {
 		return err
 	}
-	shown, err := e.in(w.sub.Version, w.tenure.baseURL)
+	if e.Source != w.sub.Service {
+		return w.skip(ctx, e.Seq)
+	}
+	shown, err := e.in(w.sub.Version, w.tenure.baseURL, w.service.Render)
 	if err != nil {
 		slog.ErrorContext(ctx, "event cannot be shown and is skipped", "seq", e.Seq, "error", err)
 		return w.drop(ctx, e.Seq+1)
 	}
-	if !w.wants(e, shown) {
+	if shown.body == nil || !w.wants.event(&shown.occurrence) {
 		return w.skip(ctx, e.Seq)
 	}
 	if dropInjected(e.Seq) {
 		return w.save(ctx, e.Seq, 1)
 	}
-	body := notification(e.id, w.sub.ConsumerID, shown.tail)
+	body := shown.body(Notification{ID: e.id, ConsumerID: w.sub.ConsumerID, Sequence: w.told + 1})
 	delivered, err := w.deliver(ctx, body)
 	if err != nil || !delivered {
 		return err
@@ -120,17 +124,6 @@ func (w *worker) next(ctx context.Context) (*event, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// wants tells whether an event is this subscription's business.
-func (w *worker) wants(e *event, shown *rendered) bool {
-	if e.Source != w.sub.Service || shown.tail == nil {
-		return false
-	}
-	if w.matches == nil {
-		return true
-	}
-	return w.matches.Match(&shown.occurrence) == (w.tenure.filterMode == Include)
 }
 
 func (w *worker) skip(ctx context.Context, seq uint64) error {
@@ -175,6 +168,7 @@ func (w *worker) move(ctx context.Context, step store.Step) error {
 		return err
 	}
 	w.cursor = step.To
+	w.told += step.Delivered
 	w.look(step.To)
 	w.shownSuspended.Store(w.status.Suspended)
 	return nil
@@ -310,6 +304,11 @@ func (w *worker) deliverResync(ctx context.Context) error {
 // changes nothing.
 func (w *worker) resyncNotice(ctx context.Context) ([]byte, error) {
 	lost := *w.status.Resync
+	name := fmt.Appendf(nil, "resync/%s/%d-%d", w.sub.ID, lost.First, lost.Last)
+	id := uuid.NewSHA1(w.sub.ID, name)
+	if resync := w.service.Resync; resync != nil {
+		return resync(Notification{ID: id, ConsumerID: w.sub.ConsumerID}, lost, w.sub.Version, w.tenure.baseURL)
+	}
 	var view View
 	if kind := w.service.RootKind; kind != "" {
 		document, err := w.tenure.store.Document(ctx, w.service.Name, kind, w.service.RootID)
@@ -322,8 +321,6 @@ func (w *worker) resyncNotice(ctx context.Context) ([]byte, error) {
 		}
 		view = d[w.sub.Version]
 	}
-	name := fmt.Appendf(nil, "resync/%s/%d-%d", w.sub.ID, lost.First, lost.Last)
-	id := uuid.NewSHA1(w.sub.ID, name)
 	extra := fmt.Sprintf(`,"resync":{"firstEvent":%d,"lastEvent":%d}`, lost.First, lost.Last)
 	tail := notificationTail(int(store.Modified), w.tenure.baseURL+view.Ref, view.State, view.State, extra)
 	return notification(id, w.sub.ConsumerID, tail), nil

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/o2ims/o2ims/pkg/alarm"
 	apiv1alpha1 "github.com/o2ims/o2ims/pkg/apis/v1alpha1"
 	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/pkg/hardware"
@@ -109,7 +110,10 @@ func startServer(t testing.TB, majors ...string) conformance.Target {
 	s, err := server.New(
 		server.Options{BindAddress: "127.0.0.1", CertSecret: "o2ims-serving-cert", ServiceName: "o2ims", Namespace: namespace, ExternalURL: serviceURI},
 		server.Parts{
-			Mounts:  []server.Mount{{Prefix: inventory.BasePath, Routes: func(r *mux.Router) { routes(t, r, authorizer, majors...) }}},
+			Mounts: []server.Mount{
+				{Prefix: inventory.BasePath, Routes: func(r *mux.Router) { routes(t, r, authorizer, majors...) }},
+				{Prefix: alarm.BasePath, Routes: func(r *mux.Router) { monitoringRoutes(t, r, majors...) }},
+			},
 			Gate:    auth.NewGate(auth.ByIssuer{Default: tokens}, authorizer, registry),
 			Metrics: registry,
 			Secrets: secrets,
@@ -131,7 +135,7 @@ func startServer(t testing.TB, majors ...string) conformance.Target {
 	})
 	return conformance.Target{
 		URL: "https://" + s.APIAddress(), Token: adminToken, ReaderToken: readerToken, CA: certificateOf(t, clients),
-		Majors: majors, NoSkip: true, Seed: 1,
+		Majors: majors, Monitoring: true, NoSkip: true, Seed: 1,
 	}
 }
 

@@ -102,7 +102,8 @@ func TestGuideIsComplete(t *testing.T) {
 	}
 	for _, want := range []string{"(eq,", "(neq,", "(gt,", "(gte,", "(lt,", "(lte,", "(in,", "(nin,", "(cont,", "(ncont,",
 		"all_fields", "'fields=", "exclude_fields=", "exclude_default", "explain", "nextpage_opaque_marker", "@key", "~1", "null",
-		"If-None-Match", "--head", "--compressed", "/v1", "/v2", "openapi.yaml"} {
+		"If-None-Match", "--head", "--compressed", "/v1", "/v2", "openapi.yaml",
+		"/alarms", "/alarms/purge", "/taskOperations", "/alarmSubscriptions", "/alarmServiceConfiguration", "PATCH", "If-Match", "eventFilter"} {
 		if !strings.Contains(commands.String(), want) {
 			t.Errorf("no command of the guide has %s", want)
 		}

@@ -652,7 +652,7 @@ func TestTheSuiteNotices(t *testing.T) {
 			return known[group]
 		}
 	}
-	for _, m := range mutations() {
+	for _, m := range slices.Concat(mutations(), monitoringMutations()) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			majors := "v1"

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"sigs.k8s.io/yaml"
 
+	"github.com/o2ims/o2ims/pkg/alarm"
+	alarmapi "github.com/o2ims/o2ims/pkg/alarm/openapi"
 	"github.com/o2ims/o2ims/pkg/inventory"
 	"github.com/o2ims/o2ims/pkg/inventory/openapi"
 	"github.com/o2ims/o2ims/pkg/rest"
@@ -25,19 +28,38 @@ func (nobody) Allowed(context.Context, string, string) (bool, error) { return fa
 
 var allMajors = []string{"v1", "v2"}
 
+// documented are the APIs and their documents.
+var documented = []struct {
+	name, base string
+	numbers    map[string]string // version that a document is of, by major
+	document   func(major string) []byte
+	routes     func(t testing.TB, r *mux.Router)
+}{
+	{"inventory", inventory.BasePath, map[string]string{"v1": "1.0.0", "v2": "2.0.0"}, openapi.Document,
+		func(t testing.TB, r *mux.Router) { routes(t, r, nobody{}, allMajors...) }},
+	{"monitoring", alarm.BasePath, map[string]string{"v1": "1.2.0", "v2": "2.2.0"}, alarmapi.Document,
+		func(t testing.TB, r *mux.Router) { monitoringRoutes(t, r, allMajors...) }},
+}
+
+// documentOf is a document of the inventory.
 func documentOf(t *testing.T, major string) map[string]any {
 	t.Helper()
-	asJSON, err := yaml.YAMLToJSONStrict(openapi.Document(major))
+	return parsed(t, openapi.Document(major))
+}
+
+func parsed(t *testing.T, text []byte) map[string]any {
+	t.Helper()
+	asJSON, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
-		t.Fatalf("document of %s: %v", major, err)
+		t.Fatal(err)
 	}
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(asJSON))
 	if err != nil {
-		t.Fatalf("document of %s: %v", major, err)
+		t.Fatal(err)
 	}
 	document, ok := v.(map[string]any)
 	if !ok {
-		t.Fatalf("document of %s is no object", major)
+		t.Fatal("the document is no object")
 	}
 	return document
 }
@@ -47,9 +69,38 @@ func object(v any) map[string]any { o, _ := v.(map[string]any); return o }
 // TestEveryRouteIsDocumented compares the routes of the server with the paths of the
 // documents, both ways, each with its methods.
 func TestEveryRouteIsDocumented(t *testing.T) {
-	router := mux.NewRouter()
-	routes(t, router, nobody{}, allMajors...)
-	served := map[string][]string{} // methods by template of the path
+	for _, api := range documented {
+		t.Run(api.name, func(t *testing.T) {
+			router := mux.NewRouter()
+			api.routes(t, router)
+			served := methodsOf(t, router)
+			known := map[string][]string{}
+			for _, major := range allMajors {
+				for template, item := range object(parsed(t, api.document(major))["paths"]) {
+					if !strings.HasPrefix(template, api.base+"/"+major) && template != api.base+"/api_versions" {
+						t.Errorf("%s: path %s is of another version", major, template)
+					}
+					known[template] = slices.DeleteFunc(slices.Sorted(maps.Keys(object(item))), func(key string) bool { return key == "parameters" })
+				}
+			}
+			for template, methods := range served {
+				if !slices.Equal(methods, known[template]) {
+					t.Errorf("%s is served with %v, documented with %v", template, methods, known[template])
+				}
+			}
+			for template := range known {
+				if served[template] == nil {
+					t.Errorf("%s is documented and not served", template)
+				}
+			}
+		})
+	}
+}
+
+// methodsOf are the methods of a router by template of the path, sorted.
+func methodsOf(t *testing.T, router *mux.Router) map[string][]string {
+	t.Helper()
+	served := map[string][]string{}
 	err := router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
 		template, err := route.GetPathTemplate()
 		if err != nil {
@@ -62,86 +113,83 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 		for method := range methods {
 			served[template] = append(served[template], strings.ToLower(method))
 		}
+		slices.Sort(served[template])
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	documented := map[string][]string{}
-	for _, major := range allMajors {
-		for template, item := range object(documentOf(t, major)["paths"]) {
-			if !strings.HasPrefix(template, inventory.BasePath+"/"+major) && template != inventory.BasePath+"/api_versions" {
-				t.Errorf("%s: path %s is of another version", major, template)
-			}
-			var methods []string
-			for key := range object(item) {
-				if key != "parameters" {
-					methods = append(methods, key)
-				}
-			}
-			documented[template] = methods
-		}
-	}
-	for template, methods := range served {
-		slices.Sort(methods)
-		slices.Sort(documented[template])
-		if !slices.Equal(methods, documented[template]) {
-			t.Errorf("%s is served with %v, documented with %v", template, methods, documented[template])
-		}
-	}
-	for template := range documented {
-		if served[template] == nil {
-			t.Errorf("%s is documented and not served", template)
-		}
-	}
+	return served
 }
 
 // TestDocumentsAreSound checks what a reader of a document relies on: references resolve,
 // operations have names of their own, path parameters are declared, statuses are complete.
 func TestDocumentsAreSound(t *testing.T) {
-	for _, major := range allMajors {
-		t.Run(major, func(t *testing.T) {
-			document := documentOf(t, major)
-			if got := document["openapi"]; got != "3.1.0" {
-				t.Errorf("openapi: %v", got)
-			}
-			if got, want := fmt.Sprint(object(document["info"])["version"]), major[1:]+".0.0"; got != want {
-				t.Errorf("version %s, want %s", got, want)
-			}
-			if security, _ := document["security"].([]any); len(security) == 0 {
-				t.Error("nothing says that a token is needed")
-			}
-			walk(document, "", func(at string, o map[string]any) {
-				if ref, is := o["$ref"].(string); is && resolve(document, ref) == nil {
-					t.Errorf("%s: %s is not there", at, ref)
+	for _, api := range documented {
+		for _, major := range allMajors {
+			t.Run(api.name+"-"+major, func(t *testing.T) {
+				document := parsed(t, api.document(major))
+				if got := document["openapi"]; got != "3.1.0" {
+					t.Errorf("openapi: %v", got)
 				}
-				required, _ := o["required"].([]any)
-				properties := object(o["properties"])
-				for _, name := range required {
-					if properties != nil && properties[fmt.Sprint(name)] == nil {
-						t.Errorf("%s: %v is required and not described", at, name)
+				if got, want := fmt.Sprint(object(document["info"])["version"]), api.numbers[major]; got != want {
+					t.Errorf("version %s, want %s", got, want)
+				}
+				if security, _ := document["security"].([]any); len(security) == 0 {
+					t.Error("nothing says that a token is needed")
+				}
+				checkReferences(t, document)
+				operations := map[string]string{}
+				for template, item := range object(document["paths"]) {
+					checkParameters(t, document, template, object(item))
+					for method, operation := range object(item) {
+						if method != "parameters" {
+							checkOperation(t, operations, method+" "+template, object(operation))
+						}
 					}
 				}
 			})
-			operations := map[string]string{}
-			for template, item := range object(document["paths"]) {
-				get := object(object(item)["get"])
-				id := fmt.Sprint(get["operationId"])
-				if other, taken := operations[id]; taken || id == "" {
-					t.Errorf("%s: operationId %q is that of %q", template, id, other)
-				}
-				operations[id] = template
-				checkParameters(t, document, template, object(item))
-				for _, status := range []string{"200", "304", "401", "403", "500", "503"} {
-					if object(get["responses"])[status] == nil {
-						t.Errorf("%s: status %s is not described", template, status)
-					}
-				}
-				if has404 := object(get["responses"])["404"] != nil; has404 != strings.Contains(template, "{") {
-					t.Errorf("%s: 404 described: %t", template, has404)
-				}
+		}
+	}
+}
+
+func checkReferences(t *testing.T, document map[string]any) {
+	walk(document, "", func(at string, o map[string]any) {
+		if ref, is := o["$ref"].(string); is && resolve(document, ref) == nil {
+			t.Errorf("%s: %s is not there", at, ref)
+		}
+		required, _ := o["required"].([]any)
+		properties := object(o["properties"])
+		for _, name := range required {
+			if properties != nil && properties[fmt.Sprint(name)] == nil {
+				t.Errorf("%s: %v is required and not described", at, name)
 			}
-		})
+		}
+	})
+}
+
+// checkOperation checks that an operation has a name that no other has, and says what it can
+// be answered with.
+func checkOperation(t *testing.T, names map[string]string, operation string, o map[string]any) {
+	id := fmt.Sprint(o["operationId"])
+	if other, taken := names[id]; taken || o["operationId"] == nil {
+		t.Errorf("%s: operationId %q is that of %q", operation, id, other)
+	}
+	names[id] = operation
+	method, template, _ := strings.Cut(operation, " ")
+	statuses := []string{"401", "403", "500", "503"}
+	if method == "get" {
+		statuses = append(statuses, "200", "304")
+	} else {
+		statuses = append(statuses, "400")
+	}
+	for _, status := range statuses {
+		if object(o["responses"])[status] == nil {
+			t.Errorf("%s: status %s is not described", operation, status)
+		}
+	}
+	if has404 := object(o["responses"])["404"] != nil; has404 != strings.Contains(template, "{") {
+		t.Errorf("%s: 404 described: %t", operation, has404)
 	}
 }
 
@@ -175,34 +223,36 @@ func checkParameters(t *testing.T, document map[string]any, template string, ite
 
 // TestExamplesValidate checks the examples of the documents against their schemas.
 func TestExamplesValidate(t *testing.T) {
-	for _, major := range allMajors {
-		document := documentOf(t, major)
-		compiler := jsonschema.NewCompiler()
-		compiler.AssertFormat()
-		const url = "https://o2ims.invalid/document.json"
-		if err := compiler.AddResource(url, document); err != nil {
-			t.Fatal(err)
-		}
-		examples := 0
-		walk(document, "#", func(at string, o map[string]any) {
-			for name, e := range object(o["examples"]) {
-				value, there := object(e)["value"]
-				if !there || o["schema"] == nil || o["in"] != nil {
-					continue
-				}
-				examples++
-				schema, err := compiler.Compile(url + at + "/schema")
-				if err != nil {
-					t.Errorf("%s %s: %v", major, at, err)
-					continue
-				}
-				if err := schema.Validate(value); err != nil {
-					t.Errorf("%s %s: example %s: %v", major, at, name, err)
-				}
+	for _, api := range documented {
+		for _, major := range allMajors {
+			document := parsed(t, api.document(major))
+			compiler := jsonschema.NewCompiler()
+			compiler.AssertFormat()
+			const url = "https://o2ims.invalid/document.json"
+			if err := compiler.AddResource(url, document); err != nil {
+				t.Fatal(err)
 			}
-		})
-		if examples < 5 {
-			t.Errorf("%s: %d examples", major, examples)
+			examples := 0
+			walk(document, "#", func(at string, o map[string]any) {
+				for name, e := range object(o["examples"]) {
+					value, there := object(e)["value"]
+					if !there || o["schema"] == nil || o["in"] != nil {
+						continue
+					}
+					examples++
+					schema, err := compiler.Compile(url + at + "/schema")
+					if err != nil {
+						t.Errorf("%s %s %s: %v", api.name, major, at, err)
+						continue
+					}
+					if err := schema.Validate(value); err != nil {
+						t.Errorf("%s %s %s: example %s: %v", api.name, major, at, name, err)
+					}
+				}
+			})
+			if examples < 5 {
+				t.Errorf("%s %s: %d examples", api.name, major, examples)
+			}
 		}
 	}
 }
@@ -273,7 +323,9 @@ func resolve(document map[string]any, ref string) any {
 
 // TestDocument is for whoever asks for a version that is not there.
 func TestDocument(t *testing.T) {
-	if d := openapi.Document("v9"); d != nil {
-		t.Errorf("Document(v9) has %d bytes, want none", len(d))
+	for _, api := range documented {
+		if d := api.document("v9"); d != nil {
+			t.Errorf("%s: Document(v9) has %d bytes, want none", api.name, len(d))
+		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 func TestConformance(t *testing.T) {
 	ctx := t.Context()
 	target := conformance.Target{
-		URL: cloud.URL, CA: cloud.CA, Seed: 1,
+		URL: cloud.URL, CA: cloud.CA, Seed: 1, Monitoring: true,
 		Token:       must[string](t)(cloud.Token(ctx, "test-client")),
 		ReaderToken: must[string](t)(cloud.Token(ctx, "test-reader")),
 	}
@@ -57,7 +57,7 @@ func startV1(ctx context.Context, t *testing.T) string {
 	p, err := cloud.Env.StartProcess(ctx, harness.ProcessSpec{
 		Name: "manager-v1", Path: cloud.Binary(),
 		Args: []string{
-			"manager", "--kubeconfig=" + cloud.Env.Hub.Kubeconfig(), "--namespace=" + ocloud.Namespace, "--inventory-versions=v1",
+			"manager", "--kubeconfig=" + cloud.Env.Hub.Kubeconfig(), "--namespace=" + ocloud.Namespace, "--inventory-versions=v1", "--monitoring-versions=v1",
 			"--bind-address=127.0.0.1", fmt.Sprintf("--api-port=%d", api), fmt.Sprintf("--health-port=%d", health),
 			"--external-url=" + url, "--agent-image=localhost/o2ims:built-here", "--global-cloud-id=" + ocloud.GlobalCloudID,
 			"--redis-url=" + cloud.Redis.URL(),

@@ -93,6 +93,6 @@ func cases() []Case {
 		attributeCases(), referenceCases(), conformanceCases(),
 		exampleCases(), grammarCases(), meaningCases(), differentialCases(),
 		selectorCases(), pagingCases(), explainCases(),
-		subscriptionCases(), answerCases(),
+		subscriptionCases(), answerCases(), monitoringCases(),
 	)
 }

@@ -24,32 +24,7 @@ func versionCases() []Case {
 	}
 }
 
-func rootVersions(x *exchange) error {
-	a, err := x.do(call{path: base + "/api_versions"})
-	if err != nil {
-		return err
-	}
-	if err := a.want(http.StatusOK); err != nil {
-		return err
-	}
-	o, err := a.object()
-	if err != nil {
-		return err
-	}
-	var got []string
-	for _, v := range objects(o, "apiVersions") {
-		if !semVer.MatchString(text(v, "version")) {
-			return fmt.Errorf("version %q is not of the form 1.2.3", text(v, "version"))
-		}
-		major, _, _ := strings.Cut(text(v, "version"), ".")
-		got = append(got, "v"+major)
-	}
-	slices.Sort(got)
-	if want := x.run.target.Majors; !slices.Equal(slices.Compact(got), want) {
-		return fmt.Errorf("majors %v, want %v", got, want)
-	}
-	return nil
-}
+func rootVersions(x *exchange) error { return listedMajors(x, base) }
 
 var semVer = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
 

@@ -33,14 +33,22 @@ type documentedPath struct {
 const documentURL = "https://o2ims.invalid/openapi.json"
 
 func newValidator(major string) (*validator, error) {
-	document, err := parseDocument(openapi.Document(major))
+	v, err := validatorOf(openapi.Document(major))
 	if err != nil {
 		return nil, fmt.Errorf("OpenAPI document of %s: %w", major, err)
+	}
+	return v, nil
+}
+
+func validatorOf(text []byte) (*validator, error) {
+	document, err := parseDocument(text)
+	if err != nil {
+		return nil, err
 	}
 	v := &validator{document: document, schemas: map[string]*jsonschema.Schema{}, compiler: jsonschema.NewCompiler()}
 	v.compiler.AssertFormat()
 	if err := v.compiler.AddResource(documentURL, document); err != nil {
-		return nil, fmt.Errorf("OpenAPI document of %s: %w", major, err)
+		return nil, err
 	}
 	paths, _ := v.document["paths"].(record)
 	for template, item := range paths {
@@ -69,14 +77,16 @@ func parseDocument(text []byte) (record, error) {
 	return document, nil
 }
 
-// path returns the entry for a request's path. No two templates of ours match one path.
-func (v *validator) path(path string) (documentedPath, bool) {
+// path returns the entry for a request's path: of several, the one without parameters.
+//
+// Source: OpenAPI 3.1.0, 4.8.8.2.
+func (v *validator) path(path string) (found documentedPath, known bool) {
 	for _, p := range v.paths {
-		if p.match.MatchString(path) {
-			return p, true
+		if p.match.MatchString(path) && (!known || !strings.Contains(p.template, "{")) {
+			found, known = p, true
 		}
 	}
-	return documentedPath{}, false
+	return found, known
 }
 
 // undocumented are the statuses that any path may answer; what they mean is said once, in

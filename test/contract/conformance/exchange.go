@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -15,10 +16,12 @@ type exchange struct {
 	major  string
 	found  *discovery // of this major; nil for cases about none
 	run    *run
+
+	service string // where the API lies that the case is about; empty: the inventory
 }
 
 // root is the path of the version in question.
-func (x *exchange) root() string { return base + "/" + x.major }
+func (x *exchange) root() string { return cmp.Or(x.service, base) + "/" + x.major }
 
 // get asks for a path below the root, with its query.
 func (x *exchange) get(path string) (answer, error) { return x.do(call{path: x.root() + path}) }

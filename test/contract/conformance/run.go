@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	alarmapi "github.com/o2ims/o2ims/pkg/alarm/openapi"
 )
 
 // run is one run of all cases.
@@ -14,6 +16,8 @@ type run struct {
 	found     map[string]*discovery // by major
 	documents map[string]*validator // by major
 	watch     watch
+
+	monitoring map[string]*validator // by major; empty when the target does not claim to have it
 }
 
 // Run tries every case on the target. It returns an error only when it cannot begin, as when
@@ -23,7 +27,7 @@ func Run(ctx context.Context, t Target) (Report, error) {
 		return Report{}, err
 	}
 	began := time.Now()
-	r := &run{client: newClient(t), target: t, found: map[string]*discovery{}, documents: map[string]*validator{}}
+	r := &run{client: newClient(t), target: t, found: map[string]*discovery{}, documents: map[string]*validator{}, monitoring: map[string]*validator{}}
 	defer r.client.close()
 	for _, major := range t.Majors {
 		v, err := newValidator(major)
@@ -31,6 +35,12 @@ func Run(ctx context.Context, t Target) (Report, error) {
 			return Report{}, err
 		}
 		r.documents[major] = v
+		if !t.Monitoring {
+			continue
+		}
+		if r.monitoring[major], err = validatorOf(alarmapi.Document(major)); err != nil {
+			return Report{}, fmt.Errorf("OpenAPI document of the monitoring, %s: %w", major, err)
+		}
 	}
 	r.client.observers = append(r.client.observers, func(a answer) { r.watch.see(r, a) })
 
@@ -50,12 +60,18 @@ func Run(ctx context.Context, t Target) (Report, error) {
 		r.found[major] = found
 	}
 	for _, c := range cases() {
+		if c.monitoring() && !t.Monitoring {
+			continue
+		}
 		if slices.Contains(t.Without, c.Group()) || t.Only != nil && !slices.Contains(t.Only, c.Group()) {
 			continue
 		}
 		for _, major := range c.on(t.Majors) {
 			result := Result{Case: c, Major: major}
 			x := &exchange{ctx: ctx, client: r.client, major: major, found: r.found[major], run: r}
+			if c.monitoring() {
+				x.service = monitoringBase
+			}
 			err := try(c, x)
 			if verdict, _ := verdictOf(err); verdict == Fail && r.changed(ctx) {
 				x.found = r.found[major]

@@ -30,6 +30,10 @@ type Target struct {
 	// does not claim to have what they are about.
 	Without []string
 
+	// Monitoring tells that the server has the infrastructure monitoring in the same versions.
+	// Without it, no case about that runs.
+	Monitoring bool
+
 	// Only names the groups to run; nil stands for all.
 	Only []string
 

@@ -24,6 +24,9 @@ const (
 	ruleNull     rule = "null"
 	ruleNilUUID  rule = "nilUUID"
 	ruleServer   rule = "server"
+
+	ruleMonitoring        rule = "monitoring" // joined with the major
+	ruleMonitoringAnswers rule = "monitoringAnswers"
 )
 
 func (w *watch) fault(r rule, err error) {
@@ -50,14 +53,15 @@ func (w *watch) found(r rule) error {
 // see judges one answer.
 func (w *watch) see(r *run, a answer) {
 	path, _, _ := strings.Cut(a.call.path, "?")
+	if below, ours := strings.CutPrefix(path, monitoringBase); ours && (below == "" || below[0] == '/') {
+		w.seeMonitoring(r, below, a)
+		return
+	}
 	below, inventory := strings.CutPrefix(path, base)
 	if !inventory || below != "" && below[0] != '/' {
 		return
 	}
-	major := r.target.Majors[len(r.target.Majors)-1]
-	if first := strings.SplitN(strings.TrimPrefix(below, "/"), "/", 2)[0]; slices.Contains(r.target.Majors, first) {
-		major = first
-	}
+	major := r.majorOf(below)
 	if err := r.documents[major].check(a); err != nil {
 		w.fault(ruleDocument+rule(major), err)
 	}
@@ -88,6 +92,38 @@ func (w *watch) see(r *run, a answer) {
 			w.fault(ruleNilUUID, fmt.Errorf("%s: %s is the nil UUID", withoutQuery(a.call), strings.Join(path, "/")))
 		}
 	})
+}
+
+// majorOf returns the version that a path is of, given what it has below the API's base; the
+// newest when it is of none.
+func (r *run) majorOf(below string) string {
+	if first := strings.SplitN(strings.TrimPrefix(below, "/"), "/", 2)[0]; slices.Contains(r.target.Majors, first) {
+		return first
+	}
+	return r.target.Majors[len(r.target.Majors)-1]
+}
+
+// seeMonitoring judges an answer of the monitoring. There null is what the standard has where
+// there is nothing to say.
+func (w *watch) seeMonitoring(r *run, below string, a answer) {
+	major := r.majorOf(below)
+	document := r.monitoring[major]
+	if document == nil || a.status == http.StatusRequestHeaderFieldsTooLarge {
+		return
+	}
+	if err := document.check(a); err != nil {
+		w.fault(ruleMonitoring+rule(major), err)
+	}
+	switch {
+	case a.status >= 500:
+		w.fault(ruleMonitoringAnswers, fmt.Errorf("%s: %d: %s", a.call, a.status, excerpt(a.body)))
+	case a.status >= 400 && a.call.method != http.MethodHead:
+		if err := problem(a); err != nil {
+			w.fault(ruleMonitoringAnswers, err)
+		}
+	case a.mediaType() == "application/json" && strings.Contains(string(a.body), uuid.Nil.String()):
+		w.fault(ruleMonitoringAnswers, fmt.Errorf("%s: has the nil UUID", withoutQuery(a.call)))
+	}
 }
 
 func withoutQuery(k call) string {
@@ -138,7 +174,10 @@ func answerCases() []Case {
 	}
 }
 
-func servedDocument(x *exchange) error {
+func servedDocument(x *exchange) error { return servedAs(x, x.run.documents[x.major]) }
+
+// servedAs checks that the document that is served is the one that answers are checked against.
+func servedAs(x *exchange, known *validator) error {
 	a, err := x.get("/openapi.yaml")
 	if err != nil {
 		return err
@@ -154,7 +193,7 @@ func servedDocument(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if canonical(served) != canonical(x.run.documents[x.major].document) {
+	if canonical(served) != canonical(known.document) {
 		wrong.add("the document served is not the one that answers are checked against")
 	}
 	return wrong.err()

@@ -45,7 +45,7 @@ func main() {
 type options struct {
 	url, token, readerToken, ca, profile string
 	without, only                        []string
-	noSkip, list                         bool
+	noSkip, list, monitoring             bool
 	seed                                 uint64
 }
 
@@ -58,6 +58,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.without, "without", nil, "groups of cases to leave out, such as SUB: what the server does not claim to have")
 	f.StringSliceVar(&o.only, "only", nil, "groups of cases to run, such as FLT,SEL; all without it")
 	f.BoolVar(&o.noSkip, "no-skip", false, "a case that finds nothing to try itself on has failed")
+	f.BoolVar(&o.monitoring, "monitoring", true, "the server has the infrastructure monitoring in the same versions: run the cases about it, too")
 	f.BoolVar(&o.list, "list", false, "print all cases with their clauses and end")
 	f.Uint64Var(&o.seed, "seed", 1, "chooses the random filters")
 }
@@ -96,7 +97,7 @@ func list(out io.Writer) error {
 func (o *options) target() (conformance.Target, error) {
 	t := conformance.Target{
 		URL: strings.TrimSuffix(o.url, "/"), Token: o.token, ReaderToken: o.readerToken,
-		Without: o.without, Only: o.only, NoSkip: o.noSkip, Seed: o.seed,
+		Without: o.without, Only: o.only, NoSkip: o.noSkip, Monitoring: o.monitoring, Seed: o.seed,
 	}
 	// Tokens are no defaults of flags: --help would print them.
 	if t.Token == "" {

@@ -1,0 +1,139 @@
+package manager
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	ctrl "sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/o2ims/o2ims/pkg/alarm"
+	"github.com/o2ims/o2ims/pkg/controller"
+	"github.com/o2ims/o2ims/pkg/inventory"
+	"github.com/o2ims/o2ims/pkg/rest"
+	"github.com/o2ims/o2ims/pkg/server"
+)
+
+// alarms are the alarm path on the hub: reports become records, silence becomes an alarm,
+// and the monitoring API shows both.
+type alarms struct {
+	api       *alarm.API
+	catalogue *alarm.Catalogue
+	records   *alarm.RedisRecords
+	watch     *alarm.Watch
+	webhook   *alarm.Webhook
+	model     *inventory.Model
+}
+
+// defaultRetention is how long cleared alarms are kept until a client says otherwise.
+const defaultRetention = 15 // days
+
+// newAlarms adds the intake of alerts to mgr.
+func newAlarms(mgr ctrl.Manager, told *notifications, ingest *controller.Ingest, model *inventory.Model, o Options, pager *rest.Pager, registry prometheus.Registerer) (*alarms, error) {
+	catalogue := alarm.NewCatalogue(told.store)
+	mapper, err := alarm.NewMapper(o.AlarmMapping, alarmObjects{model}, catalogue)
+	if err != nil {
+		return nil, err
+	}
+	o.AlarmIngest.Registerer = registry
+	intake := alarm.NewIngest(o.AlarmIngest, told.store, told.engine.Term, mapper)
+	ready := func() bool { return ingest.Synced() && catalogue.Loaded() }
+	if err := controller.SetUpAlerts(mgr, intake, ready, o.Ingest); err != nil {
+		return nil, err
+	}
+	records := alarm.NewRedisRecords(told.store, alarm.Configuration{RetentionDays: defaultRetention})
+	return &alarms{
+		api: alarm.NewAPI(o.Alarms, alarm.Parts{
+			Records: records, Pager: pager, Store: told.store, Subscriptions: o.Delivery, Callbacks: told.out,
+			BaseURL: o.Server.ExternalURL, GlobalCloudID: globalCloudID(model), Now: time.Now,
+		}),
+		catalogue: catalogue, records: records, model: model,
+		watch:   alarm.NewWatch(o.AlarmWatch, intake, controller.Fleet{Reader: mgr.GetCache()}),
+		webhook: alarm.NewWebhook(o.AlarmWebhook, intake, model),
+	}, nil
+}
+
+// globalCloudID returns what the SMO calls the O-Cloud at the moment.
+func globalCloudID(model *inventory.Model) func() string {
+	return func() string { return model.OCloud().GlobalCloudID }
+}
+
+// runnables are what the manager runs: dictionaries on every replica; on the leader the watch
+// over silence, retention, and purges that took too long for a request.
+func (a *alarms) runnables() []ctrl.Runnable {
+	return []ctrl.Runnable{
+		everywhere{func(ctx context.Context) error { return a.catalogue.Run(ctx, a.fillDictionaries) }},
+		ctrl.RunnableFunc(a.watch.Run), ctrl.RunnableFunc(a.records.Retain),
+		ctrl.RunnableFunc(func(ctx context.Context) error { return alarm.EndTasks(ctx, a.records, time.Now) }),
+	}
+}
+
+func (a *alarms) mounts() []server.Mount {
+	return []server.Mount{
+		{Prefix: alarm.BasePath, Alias: alarm.Alias, Routes: a.api.Routes},
+		{Prefix: "/internal", Routes: a.webhook.Routes},
+	}
+}
+
+// fillDictionaries brings what is known of alerting rules into the alarm dictionaries.
+func (a *alarms) fillDictionaries() {
+	a.model.SetDefinitions(func(dictionary uuid.UUID, s inventory.Subject) []inventory.AlarmDefinition {
+		known := a.catalogue.Definitions(dictionary, classOf(s))
+		list := make([]inventory.AlarmDefinition, len(known))
+		for i, d := range known {
+			list[i] = inventory.AlarmDefinition{
+				ID: d.ID, Name: d.Name, LastChange: "1.0.0", ChangeType: "ADDED", Description: d.Description,
+				RepairActions: d.RepairActions, ClearingType: "AUTOMATIC", AdditionalFields: d.Fields,
+			}
+			if d.Manual {
+				list[i].ClearingType = "MANUAL"
+			}
+			if d.Deleted {
+				list[i].ChangeType = "DELETED"
+			}
+		}
+		return list
+	})
+}
+
+func classOf(s inventory.Subject) string {
+	switch s {
+	case inventory.SubjectCluster:
+		return alarm.ClassDeploymentManager
+	case inventory.SubjectOCloud:
+		return alarm.ClassOCloud
+	default:
+		return alarm.ClassResource
+	}
+}
+
+// alarmObjects finds what alarms are about in the inventory.
+type alarmObjects struct{ model *inventory.Model }
+
+// OCloud implements alarm.Objects.
+func (o alarmObjects) OCloud() alarm.Object {
+	return objectFor(alarm.ClassOCloud, o.model.OCloudThing())
+}
+
+// Cluster implements alarm.Objects.
+func (o alarmObjects) Cluster(cluster string) (alarm.Object, bool) {
+	t, found := o.model.ClusterThing(cluster)
+	return objectFor(alarm.ClassDeploymentManager, t), found
+}
+
+// Node implements alarm.Objects.
+func (o alarmObjects) Node(cluster, node string) (alarm.Object, bool) {
+	t, found := o.model.NodeThing(cluster, node)
+	return objectFor(alarm.ClassResource, t), found
+}
+
+// Device implements alarm.Objects.
+func (o alarmObjects) Device(cluster, node, device string) (alarm.Object, bool) {
+	t, found := o.model.DeviceThing(cluster, node, device)
+	return objectFor(alarm.ClassResource, t), found
+}
+
+func objectFor(class string, t inventory.Thing) alarm.Object {
+	return alarm.Object{Class: class, ID: t.ID, TypeID: t.TypeID, DictionaryID: t.DictionaryID}
+}
