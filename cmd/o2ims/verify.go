@@ -161,6 +161,10 @@ func (o *verifyOptions) report(out io.Writer, l *subscription.Ledger, lost, late
 		}
 		for _, c := range l.Clusters {
 			fmt.Fprintf(out, "cluster %s: report %d of %d applied\n", c.Cluster, c.Applied, c.Reported)
+			if a := c.Alerts; a != nil {
+				fmt.Fprintf(out, "cluster %s: %d of %d transitions of alerts applied, %d of them compacted, %d lost\n",
+					c.Cluster, a.Applied, a.Journalled, a.Compacted, a.Lost)
+			}
 		}
 		for _, line := range lost {
 			fmt.Fprintln(out, "LOST:", line)

@@ -74,7 +74,7 @@ func newNotifications(o Options, api *inventory.API, ingest *controller.Ingest, 
 		subscriptions: subscription.NewAPI(o.Delivery, subscription.APIParts{
 			Store: db, Service: service, Callbacks: out, Pager: pager, BaseURL: o.Server.ExternalURL,
 		}),
-		admin: subscription.Admin{Store: db, Clusters: clusterLedgers(reader, model)},
+		admin: subscription.Admin{Store: db, Clusters: clusterLedgers(reader, model, db)},
 	}, nil
 }
 
@@ -167,12 +167,16 @@ func objectOf(c inventory.Change) subscription.Object {
 }
 
 // clusterLedgers tells how far the reports of each managed cluster got: which is the newest
-// in its add-on's status, and which one the inventory shows.
-func clusterLedgers(reader client.Reader, model *inventory.Model) func(context.Context) ([]subscription.ClusterLedger, error) {
+// in its add-on's status, which one the inventory shows, and which alerts are in the history.
+func clusterLedgers(reader client.Reader, model *inventory.Model, db *store.Store) func(context.Context) ([]subscription.ClusterLedger, error) {
 	return func(ctx context.Context) ([]subscription.ClusterLedger, error) {
 		var addons addonv1beta1.ManagedClusterAddOnList
 		if err := reader.List(ctx, &addons, client.UnsafeDisableDeepCopy); err != nil {
 			return nil, fmt.Errorf("reports of managed clusters: %w", err)
+		}
+		journals, err := db.AlarmJournals(ctx)
+		if err != nil {
+			return nil, err
 		}
 		var ledgers []subscription.ClusterLedger
 		for i := range addons.Items {
@@ -188,9 +192,21 @@ func clusterLedgers(reader client.Reader, model *inventory.Model) func(context.C
 			if shown, found := model.Head(addon.Namespace); found && shown.Epoch == ledger.Epoch {
 				ledger.Applied = shown.Seq
 			}
+			if newest, found := report.FindAlertsHead(addon.Status.Conditions); found {
+				ledger.Alerts = alertsLedger(newest, journals[addon.Namespace])
+			}
 			ledgers = append(ledgers, ledger)
 		}
 		slices.SortFunc(ledgers, func(a, b subscription.ClusterLedger) int { return strings.Compare(a.Cluster, b.Cluster) })
 		return ledgers, nil
 	}
+}
+
+func alertsLedger(newest report.AlertsHead, j store.Journal) *subscription.AlertsLedger {
+	l := &subscription.AlertsLedger{Epoch: newest.Epoch, Journalled: newest.End, Lost: j.Lost, Compacted: j.Compacted}
+	if j.Epoch == newest.Epoch {
+		l.Applied = j.Applied
+		l.Journalled = max(newest.End, j.Applied) // the cache may lag behind
+	}
+	return l
 }

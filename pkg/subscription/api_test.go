@@ -234,3 +234,23 @@ func TestLedgerJudges(t *testing.T) {
 		}
 	}
 }
+
+func TestLedgerJudgesClusters(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		cluster    ClusterLedger
+		lost, late bool
+	}{
+		{"everything applied", ClusterLedger{Reported: 7, Applied: 7, Alerts: &AlertsLedger{Journalled: 9, Applied: 9, Compacted: 4}}, false, false},
+		{"a report not applied", ClusterLedger{Reported: 7, Applied: 6}, false, true},
+		{"its history began anew", ClusterLedger{Reported: 1, Applied: 6}, true, false},
+		{"alerts under way", ClusterLedger{Alerts: &AlertsLedger{Journalled: 9, Applied: 8}}, false, true},
+		{"alerts that never arrived", ClusterLedger{Alerts: &AlertsLedger{Journalled: 9, Applied: 9, Lost: 1}}, true, false},
+	} {
+		l := Ledger{Clusters: []ClusterLedger{tc.cluster}}
+		l.Missing = l.missing()
+		if lost, late := l.Judge(); (len(lost) > 0) != tc.lost || (len(late) > 0) != tc.late {
+			t.Errorf("%s: lost %q, late %q", tc.name, lost, late)
+		}
+	}
+}

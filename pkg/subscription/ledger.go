@@ -96,6 +96,17 @@ type ClusterLedger struct {
 	Epoch    string `json:"epoch,omitempty"`
 	Reported uint64 `json:"reported"` // sequence of the newest report
 	Applied  uint64 `json:"applied"`  // sequence of the report that is shown
+
+	Alerts *AlertsLedger `json:"alerts,omitempty"` // nil: its agent reports none
+}
+
+// AlertsLedger is what reached the hub of the transitions of one managed cluster's alerts.
+type AlertsLedger struct {
+	Epoch      string `json:"epoch"`
+	Journalled uint64 `json:"journalled"` // sequence of the newest, as far as the hub can see
+	Applied    uint64 `json:"applied"`    // sequence up to which all are in the history
+	Lost       uint64 `json:"lost"`       // never arrived, of all epochs
+	Compacted  uint64 `json:"compacted"`  // arrived merged into others, of all epochs
 }
 
 // Admin serves the ledger and lets an administrator resume subscriptions.
@@ -252,6 +263,9 @@ func (l *Ledger) missing() []string {
 		if c.Applied > c.Reported {
 			say("cluster %s: report %d was applied and the newest is %d: its history began anew", c.Cluster, c.Applied, c.Reported)
 		}
+		if c.Alerts != nil && c.Alerts.Lost > 0 {
+			say("cluster %s: %d transitions of alerts never arrived", c.Cluster, c.Alerts.Lost)
+		}
 	}
 	return missing
 }
@@ -277,6 +291,9 @@ func (l *Ledger) Judge() (lost, late []string) {
 	for _, c := range l.Clusters {
 		if c.Applied < c.Reported {
 			late = append(late, fmt.Sprintf("cluster %s: report %d is not applied, %d is", c.Cluster, c.Reported, c.Applied))
+		}
+		if a := c.Alerts; a != nil && a.Applied < a.Journalled {
+			late = append(late, fmt.Sprintf("cluster %s: %d transitions of alerts are not applied", c.Cluster, a.Journalled-a.Applied))
 		}
 	}
 	return lost, late
