@@ -104,10 +104,11 @@ func bounded(merged []report.RuleGroup) (Rules, error) {
 		if err != nil {
 			return Rules{}, err
 		}
-		if size += len(text) + 1; size > maxBodyBytes-2 {
+		if size+len(text)+1 > maxBodyBytes-2 {
 			left++
 			continue
 		}
+		size += len(text) + 1
 		kept = append(kept, g)
 	}
 	body, digest, err := report.CanonicalRules(kept)

@@ -189,14 +189,19 @@ func TestSizeIsBounded(t *testing.T) {
 		}
 		return all
 	}
+	giant := report.RuleGroup{Name: "a"} // more than fits, before others
+	for i := range 600 {
+		giant.Rules = append(giant.Rules, report.AlertRule{Alert: fmt.Sprintf("A%05d", i) + strings.Repeat("é", 2000)})
+	}
 	for _, tc := range []struct {
 		name    string
 		groups  []report.RuleGroup
 		reduced string
 	}{
+		{"one group is too large", append(groups(2, 1, false), giant), "1 groups"},
 		{"fits", groups(100, 1000, false), ""},
 		{"too many annotations", groups(1000, 1000, false), "annotations"},
-		{"only some fit", groups(20000, 2000, true), " groups"},
+		{"only some fit", groups(600, 2000, true), " groups"},
 	} {
 		got, err := canonical(tc.groups)
 		if err != nil {
