@@ -248,7 +248,7 @@ func shown(b *Book) string {
 func TestTheBookGoesBackAndIsMadeAgain(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	b, replayed, seq := NewBook(), NewBook(), uint64(0)
-	for i := range 3000 {
+	for i := range 1000 {
 		o := randomObservation(rng, int64(i)*500)
 		before := shown(b)
 		if _, dropped := b.Observe(o, seq); dropped != nil {

@@ -144,15 +144,18 @@ func TestASecondAgentFencesTheFirst(t *testing.T) {
 func TestASecondAgentFencesTheFirstsChunks(t *testing.T) {
 	w := newWorld(t)
 	first := w.open(nil)
-	bulky(t, first, 0, 3000)
+	bulky(t, first, 0, 1000)
 	second := w.open(nil)
-	bulky(t, second, 3000, 3000)
-	for n := 6000; n < 9000; n++ {
+	bulky(t, second, 1000, 1000)
+	if len(first.state.chunks) == 0 || len(second.state.chunks) == 0 {
+		t.Fatal("one of them has no chunks")
+	}
+	for n := 2000; n < 2600; n++ { // more than the head takes
 		if err := first.Record(context.Background(), firing(n, 0)); !errors.Is(err, fault.Conflict) {
 			t.Fatalf("alert %d: error %v", n, err)
 		}
 	}
-	if s := mustState(t, w.open(nil)); s.Open != 6000 || s.First != 1 {
+	if s := mustState(t, w.open(nil)); s.Open != 2000 || s.First != 1 {
 		t.Errorf("state %+v", s)
 	}
 }
@@ -160,9 +163,10 @@ func TestASecondAgentFencesTheFirstsChunks(t *testing.T) {
 // bulky records many alerts, some at once.
 func bulky(tb testing.TB, j *Journal, from, count int) {
 	tb.Helper()
-	for n := from; n < from+count; n += 100 {
+	const atOnce = 250
+	for n := from; n < from+count; n += atOnce {
 		o := firing(n, 0)
-		for i := 1; i < 100; i++ {
+		for i := 1; i < atOnce; i++ {
 			o.Alerts = append(o.Alerts, firing(n+i, 0).Alerts...)
 		}
 		mustRecord(tb, j, o)
@@ -174,7 +178,10 @@ func bulky(tb testing.TB, j *Journal, from, count int) {
 func TestSomebodyTouchesTheConfigMap(t *testing.T) {
 	w := newWorld(t)
 	j := w.open(nil)
-	bulky(t, j, 0, 6000)
+	bulky(t, j, 0, 2000)
+	if len(j.state.chunks) == 0 || len(j.state.bookChunks) == 0 {
+		t.Fatal("there are no chunks")
+	}
 	cm := w.configMaps()[ConfigMapName]
 	cm.Labels["owner"] = "me"
 	if err := w.store.Update(context.Background(), cm); err != nil {
@@ -187,7 +194,7 @@ func TestSomebodyTouchesTheConfigMap(t *testing.T) {
 		}
 	}
 	mustRecord(t, j, firing(7002, 0))
-	if s := mustState(t, w.open(nil)); s.Open != 6002 || s.First != 1 || s.End != 6002 {
+	if s := mustState(t, w.open(nil)); s.Open != 2002 || s.First != 1 || s.End != 2002 {
 		t.Errorf("state %+v", s)
 	}
 }
@@ -248,9 +255,10 @@ func TestRecordGivesUpWithItsCaller(t *testing.T) {
 }
 
 func TestAcknowledgedTransitionsGoToTheTail(t *testing.T) {
+	skipUnderRace(t)
 	w := newWorld(t)
 	j := w.open(nil)
-	for n := range 800 {
+	for n := range 600 {
 		mustRecord(t, j, firing(n%10, int64(n)*1000), resolved(n%10, int64(n)*1000, int64(n)*1000+500))
 		if n%100 == 0 {
 			w.catchUp(j)
@@ -378,6 +386,7 @@ func TestALostJournalIsMadeFromTheReport(t *testing.T) {
 }
 
 func TestAReportThatWasBehindTheLostJournal(t *testing.T) {
+	skipUnderRace(t)
 	w := newWorld(t)
 	j := w.open(nil)
 	bulky(t, j, 0, 4000) // more than one report has
@@ -429,11 +438,12 @@ func TestAnUnreadableJournalIsALostOne(t *testing.T) {
 }
 
 func TestALostChunkIsAGapAndNoMore(t *testing.T) {
+	skipUnderRace(t)
 	for _, slots := range [][]string{{"log"}, {"book"}, {"log", "book"}} {
 		t.Run(strings.Join(slots, " and "), func(t *testing.T) {
 			w := newWorld(t)
 			j := w.open(nil)
-			bulky(t, j, 0, 6000)
+			bulky(t, j, 0, 2000)
 			w.publish(j)
 			lose := map[string][]chunkRef{"log": j.state.chunks, "book": j.state.bookChunks}
 			for _, what := range slots {
@@ -448,7 +458,7 @@ func TestALostChunkIsAGapAndNoMore(t *testing.T) {
 			if !w.hub.open[episodeOf(7000, 0)] && mustState(t, j).Open < 2 {
 				t.Error("it does not go on")
 			}
-			if mustState(t, j).End != 6001 {
+			if mustState(t, j).End != 2001 {
 				t.Errorf("state %+v", mustState(t, j))
 			}
 		})
@@ -458,6 +468,7 @@ func TestALostChunkIsAGapAndNoMore(t *testing.T) {
 // While the hub is away the journal is compacted, within its budget: what is open stays,
 // the count is told, and no sequence is missing.
 func TestCompaction(t *testing.T) {
+	skipUnderRace(t)
 	w := newWorld(t)
 	w.budget = 200_000
 	j := w.open(nil)
@@ -529,6 +540,7 @@ func TestWhatTheHubMayHaveSeenIsNotCompacted(t *testing.T) {
 
 // A journal that cannot be compacted refuses, and goes on when the hub is back.
 func TestAFullJournalRefuses(t *testing.T) {
+	skipUnderRace(t)
 	w := newWorld(t)
 	w.budget = 100_000
 	j := w.open(nil)
@@ -555,7 +567,11 @@ func TestAFullJournalRefuses(t *testing.T) {
 // The promise: whatever happens to agent, apiserver and hub, every transition that was
 // acknowledged is in the history exactly once.
 func TestEveryAcknowledgedTransitionSurvivesOnce(t *testing.T) {
-	for seed := range uint64(8) {
+	seeds := uint64(8)
+	if underRace {
+		seeds = 2 // they differ in data, not in who runs beside whom
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { survive(t, seed) })
 	}
 }

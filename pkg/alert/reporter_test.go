@@ -214,6 +214,7 @@ func TestReporterMendsDamage(t *testing.T) {
 }
 
 func TestReporterDrainsABacklogAndSlimsDown(t *testing.T) {
+	skipUnderRace(t)
 	s := newSpoke(t, nil)
 	bulky(t, s.journal, 0, 8000)
 	reconciled := func() int {
@@ -240,6 +241,7 @@ func TestReporterDrainsABacklogAndSlimsDown(t *testing.T) {
 }
 
 func TestReporterPausesLongerAfterLargeReports(t *testing.T) {
+	skipUnderRace(t)
 	s := newSpoke(t, nil)
 	bulky(t, s.journal, 0, 4000)
 	s.edit(func([]metav1.Condition) []metav1.Condition {
@@ -253,6 +255,7 @@ func TestReporterPausesLongerAfterLargeReports(t *testing.T) {
 }
 
 func TestReporterAnswersAskedPages(t *testing.T) {
+	skipUnderRace(t)
 	s := newSpoke(t, nil)
 	bulky(t, s.journal, 0, 9000)
 	total, page, writes := 0, report.PageFromStart, 0

@@ -238,6 +238,7 @@ func TestBackfillBounds(t *testing.T) {
 		}
 	})
 	t.Run("answers too large", func(t *testing.T) {
+		skipUnderRace(t)
 		f := &fakePrometheus{fires: map[string][][2]int{"A": {{607, 3007}}}, largest: 200}
 		var book notebook
 		if _, err := filler(t, &book, f, 3600, true).fill(t.Context(), at(0)); err != nil {
