@@ -40,6 +40,7 @@ type Collector struct {
 
 	// what sources said when they last answered: one that is away takes no rule away
 	loaded, declared []report.RuleGroup
+	missing          bool // some source did not answer when asked last
 	current          atomic.Pointer[Rules]
 }
 
@@ -66,11 +67,17 @@ func (c *Collector) Body() ([]byte, error) {
 	return nil, fmt.Errorf("alerting rules are not known yet: %w", fault.Unavailable)
 }
 
+// soonAgain is when a source that did not answer is asked again first; then it takes twice
+// as long each time, up to the interval. When a cluster starts, we may well be up before
+// Prometheus is.
+const soonAgain = time.Second
+
 // Run collects at once and then at intervals that vary by a tenth, until ctx ends. changed
 // is called when the rules are different from those before.
 func (c *Collector) Run(ctx context.Context, interval time.Duration, changed func()) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	again := soonAgain
 	for {
 		select {
 		case <-ctx.Done():
@@ -89,7 +96,14 @@ func (c *Collector) Run(ctx context.Context, interval time.Duration, changed fun
 			c.current.Store(&rules)
 			changed()
 		}
-		timer.Reset(time.Duration(float64(interval) * (0.9 + 0.2*rand.Float64())))
+		wait := interval
+		if c.missing {
+			wait = min(again, interval)
+			again = min(2*again, interval)
+		} else {
+			again = soonAgain
+		}
+		timer.Reset(time.Duration(float64(wait) * (0.9 + 0.2*rand.Float64())))
 	}
 }
 
@@ -111,7 +125,8 @@ func (c *Collector) Collect(ctx context.Context) (Rules, error) {
 			*s.keep, answered = groups, true
 		}
 	}
-	if !answered && len(faults) > 0 {
+	c.missing = len(faults) > 0
+	if !answered && c.missing {
 		return Rules{}, errors.Join(faults...)
 	}
 	for _, err := range faults {

@@ -243,6 +243,23 @@ func TestRun(t *testing.T) {
 
 // TestRealPrometheus compares what a Prometheus says of rules with what the object that they
 // are from says.
+// TestRunAsksSoonAgain starts before Prometheus does: nobody waits a whole interval for it.
+func TestRunAsksSoonAgain(t *testing.T) {
+	asked := 0
+	prometheus := loaded(t, func() (int, string) {
+		if asked++; asked == 1 {
+			return http.StatusServiceUnavailable, ""
+		}
+		return http.StatusOK, `{"status":"success","data":{"groups":[{"name":"node","rules":[{"type":"alerting","name":"NodeDown","query":"up == 0"}]}]}}`
+	})
+	changed := make(chan string, 10)
+	c := NewCollector(prometheus, spoke(declared(t, "own", objectText)))
+	go c.Run(t.Context(), time.Hour, func() { changed <- c.Hash() })
+	if first, second := <-changed, <-changed; first == second {
+		t.Errorf("rules %s twice, want those of Prometheus the second time", first)
+	}
+}
+
 func TestRealPrometheus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs Prometheus")
