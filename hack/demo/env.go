@@ -37,7 +37,9 @@ func (d *demo) writeEnv(ctx context.Context) error {
 		{"SPOKE2_R610", d.Spoke(d.spokes[1]).Machine("r610").Root},
 	}
 	for _, name := range d.spokes {
-		variables = append(variables, [2]string{strings.ToUpper(name) + "_KUBECONFIG", d.Spoke(name).Kubeconfig()})
+		prefix, m := strings.ToUpper(name), d.monitoring[name]
+		variables = append(variables, [2]string{prefix + "_KUBECONFIG", d.Spoke(name).Kubeconfig()},
+			[2]string{prefix + "_ALERTMANAGER", m.Alertmanager}, [2]string{prefix + "_PROMETHEUS", m.Prometheus})
 	}
 	var text strings.Builder
 	text.WriteString("# The demo that runs: source this file. Written anew by every demo.\n")

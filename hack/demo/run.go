@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,6 +22,8 @@ type demo struct {
 	dir    string // .demo in the checkout
 	spokes []string
 	smoURL string
+
+	monitoring map[string]*ocloud.Monitoring // by spoke
 }
 
 // runDemo starts everything, shows what there is to see, and stays until ctx ends.
@@ -82,11 +85,12 @@ func start(ctx context.Context, dir string, spokes int) (*demo, error) {
 	}
 	cloud, err := ocloud.Start(ctx, ocloud.Options{
 		Binary: filepath.Join(root, "bin", "o2ims"), Dir: filepath.Join(dir, "state"), Progress: os.Stdout,
+		Monitoring: true,
 	})
 	if err != nil {
 		return nil, err
 	}
-	d := &demo{OCloud: cloud, dir: dir}
+	d := &demo{OCloud: cloud, dir: dir, monitoring: map[string]*ocloud.Monitoring{}}
 	if err := d.startSMO(ctx); err != nil {
 		return d, err
 	}
@@ -97,10 +101,29 @@ func start(ctx context.Context, dir string, spokes int) (*demo, error) {
 	if err := d.EnableAddOn(ctx, d.spokes...); err != nil {
 		return d, err
 	}
+	if err := d.startMonitoring(ctx); err != nil {
+		return d, err
+	}
 	if err := d.writeEnv(ctx); err != nil {
 		return d, err
 	}
 	return d, d.waitReported(ctx)
+}
+
+// startMonitoring gives every spoke an Alertmanager and a Prometheus.
+func (d *demo) startMonitoring(ctx context.Context) error {
+	var group errgroup.Group
+	var mu sync.Mutex
+	for _, name := range d.spokes {
+		group.Go(func() error {
+			m, err := d.StartMonitoring(ctx, name)
+			mu.Lock()
+			defer mu.Unlock()
+			d.monitoring[name] = m
+			return err
+		})
+	}
+	return group.Wait()
 }
 
 // joinSpokes joins spoke1, whose node is this machine, and the others, each with three

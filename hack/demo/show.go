@@ -4,19 +4,24 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // step is one thing to see: a command to copy, and what it must print. The expected
-// texts come from the kernel and from Kubernetes, never from our own API.
+// texts come from the kernel, Kubernetes and Alertmanager, never from our own API.
 type step struct {
 	title   string
 	command string
 	want    []string
 	from    string // where the expected texts come from
+
+	// also returns further texts to expect, which are known only now; nil: there are none.
+	also func(ctx context.Context, output string) ([]string, error)
 }
 
 // show runs every command that it prints and fails when one does not print what it should.
@@ -33,6 +38,13 @@ func (d *demo) show(ctx context.Context) error {
 			return fmt.Errorf("step %d: %w\n%s", i+1, err, output)
 		}
 		fmt.Println(indent(abridge(output, 14)))
+		if s.also != nil {
+			further, err := s.also(ctx, output)
+			if err != nil {
+				return fmt.Errorf("step %d: %w", i+1, err)
+			}
+			s.want = append(s.want, further...)
+		}
 		for _, want := range s.want {
 			if !strings.Contains(output, want) {
 				return fmt.Errorf("step %d: the answer lacks %q, which is what %s says", i+1, want, s.from)
@@ -69,7 +81,7 @@ func (d *demo) steps(ctx context.Context) ([]step, error) {
 	spoke1, spoke2 := d.spokes[0], d.spokes[1]
 	node2 := "r610"
 	const consumer = "3f20d850-af4f-a84f-fb5a-0ad585410361"
-	return []step{
+	steps := []step{
 		{
 			title:   "The O-Cloud. Its id is the UID of the hub's namespace kube-system.",
 			command: api + " | jq .",
@@ -123,6 +135,8 @@ func (d *demo) steps(ctx context.Context) ([]step, error) {
 				"demo machine $SPOKE2_R610 plug enp5s0f0",
 			want: []string{`"prior":{"link":"up"`, `"post":{"link":"down"`}, from: "who pulled it",
 		},
+	}
+	return slices.Concat(steps, d.alarmSteps(spoke2, node2), []step{
 		{
 			title:   "Nothing is lost: what the O-Cloud counts is what the SMO has.",
 			command: "o2ims verify --url $O2IMS_URL --ca-file $O2IMS_CA --journal $SMO_JOURNAL --wait 30s",
@@ -132,11 +146,16 @@ func (d *demo) steps(ctx context.Context) ([]step, error) {
 			command: `curl -s -o /dev/null -w '%{http_code}\n' --cacert $O2IMS_CA $O2IMS_URL` + inventoryV1,
 			want:    []string{"401"}, from: "RFC 6750",
 		},
-	}, nil
+	}), nil
 }
+
+// stepPatience is how long a step may wait for what it is to show.
+const stepPatience = 2 * time.Minute
 
 // shell runs a command as somebody would who has read .demo/env.
 func (d *demo) shell(ctx context.Context, command string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, stepPatience)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", "set -euo pipefail; source "+quote(envFile(d.dir))+"\n"+command)
 	output, err := cmd.CombinedOutput()
 	return string(output), err

@@ -50,10 +50,15 @@ const GlobalCloudID = "18f2dc90-b375-47dd-b8dc-ae80072e6cdb"
 
 // Options say what to start.
 type Options struct {
-	Binary   string         // o2ims; empty: $O2IMS_BINARY, else bin/o2ims, where `make build` leaves it
-	Dir      string         // state and logs; empty: a temporary folder
-	Values   map[string]any // laid over the chart's and the environment's own
-	Progress io.Writer      // a line per step; nil drops them
+	Binary string         // o2ims; empty: $O2IMS_BINARY, else bin/o2ims, where `make build` leaves it
+	Dir    string         // state and logs; empty: a temporary folder
+	Values map[string]any // laid over the chart's and the environment's own
+
+	// Monitoring says that agents ask the Alertmanager and the Prometheus of their
+	// managed clusters; see StartMonitoring.
+	Monitoring bool
+
+	Progress io.Writer // a line per step; nil drops them
 
 	// BeforeInstall may change the hub before o2ims comes onto it; nil leaves it.
 	BeforeInstall func(context.Context, *harness.Env) error
@@ -189,11 +194,17 @@ func (o *OCloud) startKubelet(ctx context.Context, c *harness.Cluster, namespace
 	})
 }
 
-// image is what Dockerfile puts into an image, from this machine.
+// image is what Dockerfile puts into an image, from this machine, or a Debian program with
+// what it needs.
 func (o *OCloud) image(name string) (kubelet.Rootfs, error) {
-	repository, _, _ := strings.Cut(filepath.Base(name), ":")
-	if repository != "o2ims" {
-		return kubelet.Rootfs{}, fmt.Errorf("image %s: only o2ims is built here", name)
+	switch repository, _, _ := strings.Cut(filepath.Base(name), ":"); repository {
+	case "o2ims":
+	case "alertmanager":
+		return debianImage("prometheus-alertmanager", "/usr/share/prometheus/alertmanager") // templates
+	case "prometheus":
+		return debianImage("prometheus")
+	default:
+		return kubelet.Rootfs{}, fmt.Errorf("image %s: there are o2ims, alertmanager and prometheus", name)
 	}
 	return kubelet.Rootfs{
 		Files: map[string]string{
@@ -243,6 +254,14 @@ func (o *OCloud) install(ctx context.Context) error {
 // values are the environment's own: shorter intervals than in production, accounts to try
 // the API with, and callbacks to this machine, without TLS.
 func (o *OCloud) values(externalURL string) map[string]any {
+	variables := []any{
+		map[string]any{"name": "PROBE_INTERVAL", "value": "2s"},
+		map[string]any{"name": "REPORT_DEBOUNCE", "value": "500ms"},
+		map[string]any{"name": "REPORT_MIN_INTERVAL", "value": "1s"},
+	}
+	if o.opts.Monitoring {
+		variables = append(variables, monitoringVariables()...)
+	}
 	values := map[string]any{
 		"image":      map[string]any{"repository": "localhost/o2ims", "tag": "built-here"},
 		"service":    map[string]any{"port": 8443},
@@ -251,11 +270,7 @@ func (o *OCloud) values(externalURL string) map[string]any {
 		"redis":      map[string]any{"url": o.Redis.URL()},
 		"outbound":   map[string]any{"allowNetworks": []any{"127.0.0.0/8"}, "allowHTTP": true},
 		"addOnDeploymentConfig": map[string]any{"create": true, "spec": map[string]any{
-			"customizedVariables": []any{
-				map[string]any{"name": "PROBE_INTERVAL", "value": "2s"},
-				map[string]any{"name": "REPORT_DEBOUNCE", "value": "500ms"},
-				map[string]any{"name": "REPORT_MIN_INTERVAL", "value": "1s"},
-			},
+			"customizedVariables": variables,
 		}},
 	}
 	merge(values, o.opts.Values)
