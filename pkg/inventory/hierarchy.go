@@ -322,14 +322,7 @@ func (s *selector) matchesNode(m *Machine) bool {
 	if !isIn(s.nodeNames, m.Name) {
 		return false
 	}
-	if s.nodes == nil {
-		return true
-	}
-	var of labels.Set
-	if n := m.Server.Node; n != nil {
-		of = n.Labels
-	}
-	return s.nodes.Matches(of)
+	return s.nodes == nil || s.nodes.Matches(m.labels)
 }
 
 // choose returns the pool that has the best claim to a machine, and the others whose claim

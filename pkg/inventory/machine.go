@@ -18,10 +18,10 @@ import (
 type Machine struct {
 	Key    string          // identity; see hardware.ChooseKey
 	Name   string          // of the Kubernetes Node
-	Server hardware.Server // without capacity and allocatable of the node
+	Server hardware.Server // without labels, capacity and allocatable of the node
 
-	capacity, allocatable folded
-	parts                 []part // by class and slot
+	labels, capacity, allocatable folded
+	parts                         []part // by class and slot
 }
 
 // folded is a map of texts whose keys it has in common with others.
@@ -40,6 +40,28 @@ func (f folded) mapping() map[string]string {
 		m[key] = f.values[i]
 	}
 	return m
+}
+
+// Lookup returns the value of a key. With Has and Get it makes a folded map what selectors
+// of labels look at.
+func (f folded) Lookup(key string) (value string, found bool) {
+	i, found := slices.BinarySearch(f.keys, key)
+	if !found {
+		return "", false
+	}
+	return f.values[i], true
+}
+
+// Has tells whether there is a key.
+func (f folded) Has(key string) bool {
+	_, found := f.Lookup(key)
+	return found
+}
+
+// Get returns the value of a key, or "".
+func (f folded) Get(key string) string {
+	value, _ := f.Lookup(key)
+	return value
 }
 
 // part is an element of a machine.
@@ -126,8 +148,8 @@ func (f *folder) fold(reported []hardware.Machine) []Machine {
 		m.Server.OS, m.Server.BIOS = shared(f.systems, r.Server.OS), shared(f.bioses, r.Server.BIOS)
 		if n := r.Server.Node; n != nil {
 			node := *n
-			m.capacity, m.allocatable = f.mapping(n.Capacity), f.mapping(n.Allocatable)
-			node.Capacity, node.Allocatable = nil, nil
+			m.labels, m.capacity, m.allocatable = f.mapping(n.Labels), f.mapping(n.Capacity), f.mapping(n.Allocatable)
+			node.Labels, node.Capacity, node.Allocatable = nil, nil, nil
 			m.Server.Node = &node
 		}
 		m.parts = make([]part, len(r.Elements))

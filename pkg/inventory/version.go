@@ -152,6 +152,7 @@ var serverShortcuts = []filter.Shortcut[*Server]{
 	filter.At("extensions/clusterName", func(s *Server) string { return s.Cluster }),
 	filter.At("extensions/duplicateOf", (*Server).duplicateOf),
 	filter.At("extensions/labels", (*Server).labels),
+	filter.Entry("extensions/labels", func(s *Server, name string) (string, bool) { return s.Machine.labels.Lookup(name) }),
 	filter.At("extensions/memory", (*Server).memory),
 	filter.At("extensions/model", func(s *Server) string { return s.Machine.Server.Model }),
 	filter.At("extensions/nics", func(s *Server) map[string]nicView { return nicsOf(s.Machine) }),

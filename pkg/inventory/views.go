@@ -337,10 +337,7 @@ func (s *Server) node() *nodeView {
 }
 
 func (s *Server) labels() map[string]string {
-	if n := s.Machine.Server.Node; n != nil && n.Labels != nil {
-		return n.Labels
-	}
-	return map[string]string{}
+	return notNil(s.Machine.labels.mapping())
 }
 
 func (s *Server) memory() string {
