@@ -384,7 +384,7 @@ func (a *application) reconcile(ctx context.Context) error {
 	if err := a.raiseMissed(ctx, missing); err != nil {
 		return err
 	}
-	return a.turnPage(ctx, len(open)-len(ends)+len(missing))
+	return a.turnPage(ctx)
 }
 
 func (a *application) endMissed(ctx context.Context, ids []uuid.UUID) error {
@@ -449,8 +449,8 @@ const viaReconcile = "reconcile"
 
 // turnPage decides which page of the active set to ask for. Once all of it has been
 // compared, transitions keep the open alarms exact, and pages are asked for only when the
-// numbers do not agree. open is how many alarms of this page are open.
-func (a *application) turnPage(ctx context.Context, open int) error {
+// numbers do not agree.
+func (a *application) turnPage(ctx context.Context) error {
 	set := &a.report.Alerts.Active
 	complete := set.Whole()
 	switch {
@@ -470,12 +470,12 @@ func (a *application) turnPage(ctx context.Context, open int) error {
 	case !a.journal.Exact:
 		a.in.page = report.PageFromStart
 	default:
-		all, err := a.ingest.store.OpenAlarms(ctx, a.report.Cluster, store.FromAgent, "", "")
+		open, err := a.ingest.store.OpenAlarms(ctx, a.report.Cluster, store.FromAgent, "", "")
 		if err != nil {
 			return err
 		}
-		if open = len(all); open != set.Count && a.in.passed != set.SHA256 {
-			slog.WarnContext(ctx, "open alarms are not as many as the agent has", "managedCluster", a.report.Cluster, "open", open, "agent", set.Count)
+		if len(open) != set.Count && a.in.passed != set.SHA256 {
+			slog.WarnContext(ctx, "open alarms are not as many as the agent has", "managedCluster", a.report.Cluster, "open", len(open), "agent", set.Count)
 			a.in.page = report.PageFromStart
 		}
 	}

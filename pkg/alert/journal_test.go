@@ -602,9 +602,9 @@ func survive(t *testing.T, seed uint64) {
 	}
 	crash()
 	type episode struct {
-		n                  int
-		starts             int64
-		begun, ended, over bool
+		n            int
+		starts       int64
+		begun, ended bool
 	}
 	var all []*episode
 	openOnes := map[int]*episode{}
@@ -734,7 +734,7 @@ func BenchmarkRecord(b *testing.B) {
 			for b.Loop() {
 				n++
 				starts := int64(backlog+n) * 1000
-				o := firing(n%200, starts)
+				var o Observation
 				if n%2 == 0 {
 					o = resolved((n-1)%200, starts-1000, starts)
 				} else {

@@ -87,7 +87,18 @@ func (i *intake) AwaitDurable(context.Context) error {
 
 func (i *intake) OpenClusters(context.Context) ([]string, error) { return i.open, nil }
 func (i *intake) StoreID() string                                { return storeID }
-func (i *intake) Term() *store.Term                              { return i.term }
+
+func (i *intake) Term() *store.Term {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.term
+}
+
+func (i *intake) lead(t *store.Term) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.term = t
+}
 
 func (i *intake) took() []string {
 	i.mu.Lock()
@@ -347,7 +358,7 @@ func TestEverythingIsLookedAtInANewTerm(t *testing.T) {
 		go func() { stopped <- a.Start(ctx) }()
 		time.Sleep(time.Minute)
 		for range 2 {
-			i.term = &store.Term{}
+			i.lead(&store.Term{})
 			got := make(map[string]bool)
 			for range 3 {
 				got[(<-a.events).Object.GetNamespace()] = true

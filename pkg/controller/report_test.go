@@ -104,13 +104,13 @@ func hostile(t testing.TB) map[string]struct {
 	twice := machines("edge-1", 5)
 	twice.Nodes[4].Key = twice.Nodes[0].Key
 	million := `{"cluster":"edge-1","nodes":[{"elements":[` + strings.Repeat("{},", 999_999) + `{}],"key":"k","name":"n","server":{}}],"v":1}`
-	bomb := strings.Repeat(" ", 64<<20)
+	bomb := strings.Repeat(" ", 20<<20)
 
 	return map[string]attack{
 		"bomb": {report.ReasonTooLarge, frameOf(t, bomb, 1, 1)},
 		"bomb with a modest head": {report.ReasonCorrupt, func() []metav1.Condition {
 			c := frameOf(t, bomb, 1, 1)
-			c[0].Message = strings.Replace(c[0].Message, "raw=67108864", "raw=1000", 1)
+			c[0].Message = strings.Replace(c[0].Message, "raw=20971520", "raw=1000", 1)
 			return c
 		}()},
 		"wrong length":             {report.ReasonCorrupt, head(" raw=", " raw=1")},

@@ -213,7 +213,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 }
 
 func (b *bounded) seen(err error) error {
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = fmt.Errorf("%w: %w", err, fault.Unavailable)
 	}
 	return err
