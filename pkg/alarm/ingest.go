@@ -545,7 +545,10 @@ func (i *Ingest) detach(ctx context.Context, cluster string) error {
 			return err
 		}
 	}
-	return term.ForgetAlarmRules(ctx, cluster)
+	if err := term.ForgetAlarmRules(ctx, cluster); err != nil {
+		return err
+	}
+	return term.TidyAlarmRules(ctx)
 }
 
 func (i *Ingest) endAll(ctx context.Context, term *store.Term, cluster string, open []store.OpenAlarm, at time.Time, before store.Journal) error {
@@ -594,11 +597,16 @@ func (i *Ingest) Rules(ctx context.Context, cluster, hash string) (need string, 
 	return hash, nil
 }
 
-// SetRules stores the body of alerting rules, which stays known whoever has them.
-func (i *Ingest) SetRules(ctx context.Context, groups []report.RuleGroup) error {
-	body, hash, err := report.CanonicalRules(groups)
+// SetRules stores the body of alerting rules under the hash that it was sent with, which the
+// caller has verified: what a newer agent says of a rule we may not know, and would leave
+// out of a hash of our own. The error wraps fault.TooLarge when they are more than is kept.
+func (i *Ingest) SetRules(ctx context.Context, hash string, groups []report.RuleGroup) error {
+	body, _, err := report.CanonicalRules(groups)
 	if err != nil {
 		return err
+	}
+	if len(body) > report.MaxRulesBytes {
+		return fmt.Errorf("rules %s: %d bytes are more than %d: %w", hash, len(body), report.MaxRulesBytes, fault.TooLarge)
 	}
 	term, err := i.lead()
 	if err != nil {

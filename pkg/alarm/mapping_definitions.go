@@ -58,17 +58,19 @@ type rule struct {
 // Catalogue knows the alerting rules of all managed clusters and so the definitions of
 // their alarms. Every dictionary has all of them: whose alerts a rule raises is told by
 // the labels of the alerts and not by the rule. It is safe for concurrent use.
+//
+// Rules come from managed clusters, of which one may be hostile: what most clusters say of
+// an alert goes before what one says, and there is a bound to how many alerts are known.
 type Catalogue struct {
 	store   *store.Store
-	current atomic.Pointer[rules]
+	current atomic.Pointer[Known]
 
-	mu     sync.Mutex
-	bodies map[string][]report.RuleGroup // by SHA-256
-	inUse  map[string]string
+	mu   sync.Mutex
+	read []string // what current was made of; see sources
 }
 
-// rules is what a catalogue knows at one moment. It never changes.
-type rules struct {
+// Known is what a catalogue knows at one moment. It never changes.
+type Known struct {
 	byKey  map[string]*rule // by name|severity
 	byName map[string]*rule // the first by severity
 	sorted []*rule
@@ -76,10 +78,13 @@ type rules struct {
 
 // NewCatalogue returns a catalogue that knows only our own alarms until Refresh.
 func NewCatalogue(s *store.Store) *Catalogue {
-	c := &Catalogue{store: s, bodies: make(map[string][]report.RuleGroup)}
-	c.current.Store(index(nil, nil))
+	c := &Catalogue{store: s}
+	c.current.Store(newIndex().known())
 	return c
 }
+
+// Known returns what the catalogue knows now.
+func (c *Catalogue) Known() *Known { return c.current.Load() }
 
 // Refresh reads what has come into the store since. It tells whether anything has changed.
 func (c *Catalogue) Refresh(ctx context.Context) (changed bool, err error) {
@@ -89,11 +94,13 @@ func (c *Catalogue) Refresh(ctx context.Context) (changed bool, err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	changed = c.inUse == nil || !maps.Equal(c.inUse, inUse)
-	for _, hash := range kept {
-		if _, known := c.bodies[hash]; known {
-			continue
-		}
+	from := sources(kept, inUse)
+	if c.read != nil && slices.Equal(from, c.read) {
+		return false, nil
+	}
+	x := newIndex()
+	for _, source := range from {
+		hash, used := strings.CutSuffix(source, sourceInUse)
 		body, err := c.store.AlarmRules(ctx, hash)
 		if errors.Is(err, fault.NotFound) {
 			continue
@@ -105,13 +112,32 @@ func (c *Catalogue) Refresh(ctx context.Context) (changed bool, err error) {
 		if err := json.Unmarshal(body, &groups); err != nil {
 			return false, fmt.Errorf("stored rules %s: %w", hash, err)
 		}
-		c.bodies[hash], changed = groups, true
+		x.add(groups, used)
 	}
-	if changed {
-		c.inUse = inUse
-		c.current.Store(index(c.bodies, inUse))
+	c.read = from
+	c.current.Store(x.known())
+	return true, nil
+}
+
+// sourceInUse is at the end of a source whose rules somebody has.
+const sourceInUse = " in use"
+
+// sources are the hashes of rules in the order in which they count: first those of most
+// clusters, and last those that nobody has any more.
+func sources(kept []string, inUse map[string]string) []string {
+	users := make(map[string]int, len(kept))
+	for _, hash := range inUse {
+		users[hash]++
 	}
-	return changed, nil
+	sorted := slices.SortedFunc(slices.Values(kept), func(a, b string) int {
+		return cmp.Or(cmp.Compare(users[b], users[a]), strings.Compare(a, b))
+	})
+	for i, hash := range sorted {
+		if users[hash] > 0 {
+			sorted[i] = hash + sourceInUse
+		}
+	}
+	return append([]string{}, sorted...) // never nil
 }
 
 // Loaded tells whether the store was read at least once: before that, alarms would get the
@@ -119,7 +145,7 @@ func (c *Catalogue) Refresh(ctx context.Context) (changed bool, err error) {
 func (c *Catalogue) Loaded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.inUse != nil
+	return c.read != nil
 }
 
 // refreshInterval bounds how long a replica does not know the rules that another stored.
@@ -146,53 +172,72 @@ func (c *Catalogue) Run(ctx context.Context, changed func()) error {
 	}
 }
 
-// index orders rules. What several clusters define alike by name and severity is one
-// definition: that of the lowest hash among those in use, else among all.
-func index(bodies map[string][]report.RuleGroup, inUse map[string]string) *rules {
-	used := make(map[string]bool, len(inUse))
-	for _, hash := range inUse {
-		used[hash] = true
-	}
-	hashes := slices.SortedFunc(maps.Keys(bodies), func(a, b string) int {
-		if used[a] != used[b] {
-			if used[a] {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a, b)
-	})
-	r := &rules{byKey: make(map[string]*rule), byName: make(map[string]*rule)}
-	for _, own := range ownRules() {
-		r.add(own)
-	}
-	for _, hash := range hashes {
-		for _, group := range bodies[hash] {
-			for i := range group.Rules {
-				for _, known := range rulesOf(&group, &group.Rules[i]) {
-					known.inUse = used[hash]
-					r.add(known)
-				}
-			}
-		}
-	}
-	slices.SortFunc(r.sorted, func(a, b *rule) int {
-		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.severity, b.severity))
-	})
-	for _, known := range r.sorted {
-		if _, found := r.byName[known.name]; !found {
-			r.byName[known.name] = known
-		}
-	}
-	return r
+// maxRules is how many alerts, by name and severity, are known. OpenShift has some 500.
+const maxRules = 4000
+
+// Bounds of what is kept of one rule. Names beyond theirs are no names: rules that have
+// them are left out.
+const (
+	maxRuleName  = 256
+	maxRuleText  = 2 << 10 // of each text; the rest is cut off
+	maxRuleLabel = 16      // how many
+)
+
+// index gathers rules. What several clusters define alike by name and severity is one
+// definition: the first that is added.
+type index struct {
+	rules map[string]*rule // by name|severity
 }
 
-func (r *rules) add(known *rule) {
-	key := known.name + "|" + known.severity
-	if _, found := r.byKey[key]; !found {
-		r.byKey[key] = known
-		r.sorted = append(r.sorted, known)
+func newIndex() *index {
+	x := &index{rules: make(map[string]*rule)}
+	for _, own := range ownRules() {
+		x.rules[own.name+"|"+own.severity] = own
 	}
+	return x
+}
+
+func (x *index) add(groups []report.RuleGroup, inUse bool) {
+	for g := range groups {
+		for i := range groups[g].Rules {
+			for _, known := range rulesOf(&groups[g], &groups[g].Rules[i]) {
+				key := known.name + "|" + known.severity
+				_, found := x.rules[key]
+				if found || len(x.rules) >= maxRules || !known.usable() {
+					continue
+				}
+				known.inUse = inUse
+				x.rules[key] = known
+			}
+		}
+	}
+}
+
+// usable tells whether a rule of a managed cluster can be in dictionaries. Our own alarms
+// are nobody else's to define.
+func (r *rule) usable() bool {
+	return r.name != "" && len(r.name) <= maxRuleName && len(r.severity) <= maxRuleName && !slices.Contains(ownAlarms, r.name)
+}
+
+func (x *index) known() *Known {
+	k := &Known{byKey: x.rules, byName: make(map[string]*rule), sorted: slices.Collect(maps.Values(x.rules))}
+	slices.SortFunc(k.sorted, func(a, b *rule) int {
+		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.severity, b.severity))
+	})
+	for _, known := range k.sorted {
+		if _, found := k.byName[known.name]; !found {
+			k.byName[known.name] = known
+		}
+	}
+	return k
+}
+
+// shorten cuts a text between two characters.
+func shorten(text string) string {
+	if len(text) <= maxRuleText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxRuleText], "") + "…"
 }
 
 // templatedSeverities are what a severity that is a template can become.
@@ -206,19 +251,21 @@ func rulesOf(g *report.RuleGroup, a *report.AlertRule) []*rule {
 	if strings.Contains(severities[0], "{{") {
 		severities = templatedSeverities
 	}
-	fields := map[string]string{"Expr": a.Expr, "Group": g.Name}
+	fields := map[string]string{"Expr": shorten(a.Expr), "Group": shorten(g.Name)}
 	if a.For != "" {
-		fields["For"] = a.For
+		fields["For"] = shorten(a.For)
 	}
-	for name, value := range a.Labels {
-		fields["Label."+name] = value
+	for n, name := range slices.Sorted(maps.Keys(a.Labels)) {
+		if n < maxRuleLabel && len(name) <= maxRuleName {
+			fields["Label."+name] = shorten(a.Labels[name])
+		}
 	}
 	list := make([]*rule, len(severities))
 	for i, severity := range severities {
 		list[i] = &rule{
 			name: a.Alert, severity: severity, fields: fields,
-			description: strings.TrimSpace(a.Annotations["summary"] + "\n" + a.Annotations["description"]),
-			repair:      a.Annotations["runbook_url"],
+			description: shorten(strings.TrimSpace(a.Annotations["summary"] + "\n" + a.Annotations["description"])),
+			repair:      shorten(a.Annotations["runbook_url"]),
 		}
 	}
 	return list
@@ -238,8 +285,7 @@ var standardSeverities = []Severity{Warning, Minor, Major, Critical}
 // Definitions returns the definitions of the dictionary of one type, in a fixed order: our
 // own and those of the rules of managed clusters by name, then those that the standard names, which
 // alarms of unknown rules have. class is the ObjectClass of what the type is of.
-func (c *Catalogue) Definitions(dictionary uuid.UUID, class string) []Definition {
-	known := c.current.Load()
+func (known *Known) Definitions(dictionary uuid.UUID, class string) []Definition {
 	list := make([]Definition, 0, len(known.sorted)+len(standardSeverities))
 	for _, r := range known.sorted {
 		list = append(list, Definition{

@@ -1,11 +1,15 @@
 package alarm
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 
+	"github.com/o2ims/o2ims/pkg/fault"
 	"github.com/o2ims/o2ims/pkg/report"
 	"github.com/o2ims/o2ims/pkg/store"
 )
@@ -119,7 +123,7 @@ func TestDefinitionsResolve(t *testing.T) {
 			t.Fatalf("need %q, %v, want %s", need, err, hash)
 		}
 	}
-	if err := h.ingest.SetRules(t.Context(), rules); err != nil {
+	if err := h.ingest.SetRules(t.Context(), hash, rules); err != nil {
 		t.Fatal(err)
 	}
 	if need, err := h.ingest.Rules(t.Context(), "edge-2", hash); err != nil || need != "" {
@@ -127,7 +131,7 @@ func TestDefinitionsResolve(t *testing.T) {
 	}
 	c := h.ingest.mapper.catalogue
 	o := thing(ClassResource, "c/n1")
-	definitions := c.Definitions(o.DictionaryID, o.Class)
+	definitions := c.Known().Definitions(o.DictionaryID, o.Class)
 	name := func(id uuid.UUID) string {
 		i := slices.IndexFunc(definitions, func(d Definition) bool { return d.ID == id })
 		if i < 0 {
@@ -166,9 +170,107 @@ func TestDefinitionsResolve(t *testing.T) {
 	if changed, err := other.Refresh(t.Context()); err != nil || changed {
 		t.Fatalf("changed again %t, %v", changed, err)
 	}
-	for _, d := range other.Definitions(o.DictionaryID, o.Class) {
+	for _, d := range other.Known().Definitions(o.DictionaryID, o.Class) {
 		if d.Name == "NodeDown" && !d.Deleted || d.Name == alertClusterSilent && d.Deleted {
 			t.Errorf("definition %+v", d)
 		}
+	}
+}
+
+// What a managed cluster says of an alert that others have, too, counts only when most say
+// so, however its hash sorts; and nobody can make dictionaries grow without bound.
+func TestRulesOfAHostileCluster(t *testing.T) {
+	h := newHub(t, store.Embedded)
+	give := func(groups []report.RuleGroup, clusters ...string) {
+		t.Helper()
+		_, hash, err := report.CanonicalRules(groups)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cluster := range clusters {
+			if _, err := h.ingest.Rules(t.Context(), cluster, hash); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := h.ingest.SetRules(t.Context(), hash, groups); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rules := func(runbook string, names ...string) []report.RuleGroup {
+		g := report.RuleGroup{Name: "g"}
+		for _, name := range names {
+			g.Rules = append(g.Rules, report.AlertRule{Alert: name, Expr: "1", Annotations: map[string]string{"runbook_url": runbook}})
+		}
+		return []report.RuleGroup{g}
+	}
+	for n := range 8 { // whose hashes come before and after that of the others
+		give(rules(fmt.Sprint("https://evil/", n), "NodeDown", alertClusterSilent), fmt.Sprint("evil-", n))
+	}
+	give(rules("https://good/", "NodeDown"), "edge-1", "edge-2")
+	many := make([]string, 5000)
+	for n := range many {
+		many[n] = fmt.Sprint("Flood", n)
+	}
+	give(append(rules(strings.Repeat("x", 20_000), "Long", strings.Repeat("n", 1000)), rules("", many...)...), "evil-0")
+	definitions := h.ingest.mapper.catalogue.Known().Definitions(uuid.Nil, ClassResource)
+	if len(definitions) > maxRules+len(standardSeverities) {
+		t.Errorf("%d definitions", len(definitions))
+	}
+	for _, d := range definitions {
+		switch {
+		case d.Name == "NodeDown" && d.RepairActions != "https://good/":
+			t.Errorf("NodeDown is mended by %s", d.RepairActions)
+		case d.Name == alertClusterSilent && strings.Contains(d.RepairActions, "evil"):
+			t.Errorf("our own alarm is mended by %s", d.RepairActions)
+		case len(d.Name) > maxRuleName || len(d.RepairActions) > maxRuleText+10:
+			t.Errorf("a definition with a name of %d bytes and repair actions of %d", len(d.Name), len(d.RepairActions))
+		}
+	}
+	huge := rules(strings.Repeat("x", 1000), many...)
+	if err := h.ingest.SetRules(t.Context(), strings.Repeat("0", 64), huge); !errors.Is(err, fault.TooLarge) {
+		t.Errorf("error %v, want %v", err, fault.TooLarge)
+	}
+}
+
+// One cluster changes its rules for ever: what nobody has is kept for a while, not for good.
+func TestRulesThatNobodyHasGo(t *testing.T) {
+	h := newHub(t, store.Embedded)
+	last := ""
+	for n := range 50 {
+		groups := []report.RuleGroup{{Name: "g", Rules: []report.AlertRule{{Alert: fmt.Sprint("A", n), Expr: "1"}}}}
+		_, hash, err := report.CanonicalRules(groups)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.ingest.Rules(t.Context(), "edge-1", hash); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.ingest.SetRules(t.Context(), hash, groups); err != nil {
+			t.Fatal(err)
+		}
+		last = hash
+	}
+	kept, _, err := h.store.AlarmRulesKept(t.Context())
+	if err != nil || len(kept) != 33 || !slices.Contains(kept, last) {
+		t.Errorf("%d bodies are kept, %v, want the last 32 that nobody has and the one in use", len(kept), err)
+	}
+	known := h.ingest.mapper.catalogue.Known()
+	if known.byName["A0"] != nil || known.byName["A49"] == nil {
+		t.Errorf("A0 is known: %t, A49: %t", known.byName["A0"] != nil, known.byName["A49"] != nil)
+	}
+}
+
+// A newer agent may say more of a rule than we read. Its rules are those that it sent.
+func TestRulesOfANewerAgentAreAskedForOnce(t *testing.T) {
+	h := newHub(t, store.Embedded)
+	hash := strings.Repeat("ab", 32) // not that of what we read
+	if need, err := h.ingest.Rules(t.Context(), "edge-1", hash); err != nil || need != hash {
+		t.Fatalf("need %q, %v", need, err)
+	}
+	if err := h.ingest.SetRules(t.Context(), hash, []report.RuleGroup{{Name: "g"}}); err != nil {
+		t.Fatal(err)
+	}
+	if need, err := h.ingest.Rules(t.Context(), "edge-1", hash); err != nil || need != "" {
+		t.Errorf("need %q, %v: asked for again", need, err)
 	}
 }

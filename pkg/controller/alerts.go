@@ -43,8 +43,9 @@ type Alarms interface {
 	// when their body is not known.
 	Rules(ctx context.Context, cluster, hash string) (need string, err error)
 
-	// SetRules stores the body of alerting rules.
-	SetRules(ctx context.Context, groups []report.RuleGroup) error
+	// SetRules stores the body of alerting rules under its hash. The error wraps
+	// fault.TooLarge when it is more than is kept.
+	SetRules(ctx context.Context, hash string, groups []report.RuleGroup) error
 
 	// AwaitDurable returns when everything that was applied before is durable.
 	AwaitDurable(ctx context.Context) error
@@ -294,14 +295,18 @@ func (r *AlertsReconciler) rules(ctx context.Context, cluster, hash string, addo
 			return "", nil
 		}
 		return need, nil
-	case err != nil: // asking again would bring the same
-		if state.refused != need {
-			slog.WarnContext(ctx, "alerting rules not used", "managedCluster", cluster, "rules", need, "error", err)
+	case err == nil:
+		err = r.alarms.SetRules(ctx, need, groups)
+		if err == nil || errors.Is(err, fault.Unavailable) || errors.Is(err, fault.Conflict) {
+			return "", err
 		}
-		state.refused = need
-		return "", nil
 	}
-	return "", r.alarms.SetRules(ctx, groups)
+	// Asking again would bring the same.
+	if state.refused != need {
+		slog.WarnContext(ctx, "alerting rules not used", "managedCluster", cluster, "rules", need, "error", err)
+	}
+	state.refused = need
+	return "", nil
 }
 
 // currentHead reads the head of the alerts report past the cache.

@@ -40,6 +40,7 @@ type intake struct {
 	rules    map[string]bool
 	open     []string
 	volatile bool // nothing becomes durable
+	full     bool // there is no room for rules
 }
 
 func newIntake() *intake {
@@ -72,10 +73,12 @@ func (i *intake) Rules(_ context.Context, _, hash string) (string, error) {
 	return hash, nil
 }
 
-func (i *intake) SetRules(_ context.Context, groups []report.RuleGroup) error {
-	_, hash, err := report.CanonicalRules(groups)
+func (i *intake) SetRules(_ context.Context, hash string, _ []report.RuleGroup) error {
+	if i.full {
+		return fault.TooLarge
+	}
 	i.rules[hash] = true
-	return err
+	return nil
 }
 
 func (i *intake) AwaitDurable(context.Context) error {
@@ -335,6 +338,35 @@ func TestRulesAreAskedFor(t *testing.T) {
 	w.reconcile("edge-1")
 	if got := w.said(); !slices.Equal(got, []string{answer}) || !w.intake.rules[hash] {
 		t.Errorf("answers %q, rules %v", got, w.intake.rules)
+	}
+}
+
+// Rules for which there is no room are not asked for again and again, and their alarms are
+// taken in all the same.
+func TestRulesWithoutRoom(t *testing.T) {
+	groups := []report.RuleGroup{{Name: "g", Rules: []report.AlertRule{{Alert: "A", Expr: "up == 0"}}}}
+	body, hash, err := report.CanonicalRules(groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc, err := report.NewAlertsEncoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := enc.EncodeRules(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conditions := alertConditions(t, "edge-1", 1, hash)
+	conditions = append(conditions, enc.ComposeRules(nil, report.Stamp{Epoch: epoch, Now: newClock().now()}, encoded).Entries...)
+	w := newAlertsWorld(t, managedCluster("edge-1"), addonOf("edge-1", conditions...))
+	w.intake.full = true
+	for range 2 {
+		w.reconcile("edge-1")
+		w.intake.lead(&store.Term{})
+	}
+	if got, want := w.said(), []string{"Ingested store=" + storeID + " epoch=" + epoch + " seq=1"}; !slices.Equal(got, want) {
+		t.Errorf("answers %q, want %q", got, want)
 	}
 }
 

@@ -79,7 +79,7 @@ func (a *alarms) mounts() []server.Mount {
 // fillDictionaries brings what is known of alerting rules into the alarm dictionaries.
 func (a *alarms) fillDictionaries() {
 	a.model.SetDefinitions(func(dictionary uuid.UUID, s inventory.Subject) []inventory.AlarmDefinition {
-		known := a.catalogue.Definitions(dictionary, classOf(s))
+		known := a.catalogue.Known().Definitions(dictionary, classOf(s))
 		list := make([]inventory.AlarmDefinition, len(known))
 		for i, d := range known {
 			list[i] = inventory.AlarmDefinition{

@@ -32,6 +32,10 @@ const (
 	MaxRuleGroups    = 10_000
 	MaxAlertRules    = 20_000
 	MaxRuleTextBytes = 32 << 10
+
+	// MaxRulesBytes is how long the body may be. Packed, that fits into a report with room
+	// to spare; the rules of an OpenShift cluster have less than half of it.
+	MaxRulesBytes = 1 << 20
 )
 
 // rulesBounds: [{"rules":[.

@@ -31,6 +31,8 @@ const (
 	keyAlarmSettings   = "{o2}:alarm-settings"      // STRING version, blank, document
 	keyAlarmRules      = "{o2}:alarm-rules"         // HASH SHA-256 → rules
 	keyAlarmRulesInUse = "{o2}:alarm-rules-in-use"  // HASH cluster → SHA-256
+
+	keyAlarmRulesUnused = "{o2}:alarm-rules-unused" // ZSET of SHA-256, by when nobody had them any more
 )
 
 // Alarm is one alarm as it is kept. The store does not look into its document.

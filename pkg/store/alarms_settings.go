@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -111,17 +112,66 @@ var scriptForgetRules = newScript("forget-alarm-rules", fenced+`
 redis.call('HDEL', KEYS[2], ARGV[2])
 return {'OK'}`)
 
+// Bounds of the rules that are kept. Rules that nobody has any more stay for a while,
+// because alarms refer to what they define.
+const (
+	MaxAlarmRulesBytes = 64 << 20 // of all bodies, as they are stored
+	maxUnusedRules     = 32       // bodies that no cluster has
+	unusedRulesAge     = 30 * 24 * time.Hour
+)
+
 // PutAlarmRules stores the body of rules under its SHA-256, which the caller has verified.
+// The error wraps fault.TooLarge when there is no room for it.
 func (t *Term) PutAlarmRules(ctx context.Context, sha256 string, body []byte) error {
-	_, err := t.run(ctx, scriptPutRules, []string{keyLeader, keyAlarmRules}, t.token, sha256, pack(body))
+	packed := pack(body)
+	err := t.tidyRules(ctx, sha256, packed)
 	if err != nil {
-		return fmt.Errorf("rules %s: %w", sha256, err)
+		return fmt.Errorf("rules %s of %d bytes: %w", sha256, len(packed), err)
 	}
 	return nil
 }
 
-var scriptPutRules = newScript("put-alarm-rules", fenced+`
-redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+// TidyAlarmRules removes bodies that no cluster has had for long, or that are too many.
+func (t *Term) TidyAlarmRules(ctx context.Context) error { return t.tidyRules(ctx, "", nil) }
+
+func (t *Term) tidyRules(ctx context.Context, sha256 string, packed []byte) error {
+	now := t.store.now()
+	_, err := t.run(ctx, scriptTidyRules, []string{keyLeader, keyAlarmRules, keyAlarmRulesInUse, keyAlarmRulesUnused},
+		t.token, sha256, packed, now.UnixMilli(), now.Add(-unusedRulesAge).UnixMilli(), maxUnusedRules, MaxAlarmRulesBytes)
+	if errors.Is(err, fault.Conflict) && !errors.Is(err, ErrFenced) && !errors.Is(err, ErrRewound) {
+		return fmt.Errorf("there is no room for them: %w", fault.TooLarge)
+	}
+	return err
+}
+
+// scriptTidyRules notes since when rules are without use, forgets the oldest of those, and
+// adds a body.
+var scriptTidyRules = newScript("tidy-alarm-rules", fenced+`
+local used = {}
+for _, hash in ipairs(redis.call('HVALS', KEYS[3])) do used[hash] = true end
+local size = #ARGV[3]
+for _, hash in ipairs(redis.call('HKEYS', KEYS[2])) do
+  if used[hash] then
+    redis.call('ZREM', KEYS[4], hash)
+  else
+    redis.call('ZADD', KEYS[4], 'NX', ARGV[4], hash)
+  end
+  if hash ~= ARGV[2] then size = size + redis.call('HSTRLEN', KEYS[2], hash) end
+end
+local unused = redis.call('ZRANGE', KEYS[4], 0, -1, 'WITHSCORES')
+local left = #unused / 2
+for i = 1, #unused, 2 do
+  if left > tonumber(ARGV[6]) or tonumber(unused[i+1]) < tonumber(ARGV[5]) then
+    size = size - redis.call('HSTRLEN', KEYS[2], unused[i])
+    redis.call('HDEL', KEYS[2], unused[i])
+    redis.call('ZREM', KEYS[4], unused[i])
+    left = left - 1
+  end
+end
+if ARGV[2] ~= '' then
+  if size > tonumber(ARGV[7]) then return {'CONFLICT'} end
+  redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+end
 return {'OK'}`)
 
 // AlarmRules returns the body of rules. The error wraps fault.NotFound when it is not there.

@@ -34,9 +34,7 @@ type Rules struct {
 }
 
 const (
-	// maxBodyBytes is what, packed, fits into a rules report with room to spare. The rules
-	// of an OpenShift cluster have less than half of it.
-	maxBodyBytes = 1 << 20
+	maxBodyBytes = report.MaxRulesBytes
 
 	maxTextBytes = 8 << 10 // of one expression or annotation; the rest is cut off
 	shortBytes   = 200
