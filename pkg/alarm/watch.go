@@ -25,7 +25,7 @@ import (
 
 // WatchOptions are the settings of the watch over the fleet, one flag each.
 type WatchOptions struct {
-	SilenceAfter time.Duration // silent for so long, a managed cluster has an alarm
+	SilenceAfter time.Duration // silent or unavailable for so long, a managed cluster has an alarm
 	StartGrace   time.Duration // after a start of the hub, in which nobody counts as silent
 
 	FleetWindow  time.Duration // clusters that fall silent within it do so at once
@@ -35,7 +35,7 @@ type WatchOptions struct {
 
 // AddFlags registers the settings with their defaults.
 func (o *WatchOptions) AddFlags(f *pflag.FlagSet) {
-	f.DurationVar(&o.SilenceAfter, "alarm-silence-after", time.Minute, "how long the hub has to know that a managed cluster is silent before that is an alarm")
+	f.DurationVar(&o.SilenceAfter, "alarm-silence-after", time.Minute, "how long the hub has to know that a managed cluster is silent or not available before that is an alarm")
 	f.DurationVar(&o.StartGrace, "alarm-start-grace", 5*time.Minute, "how long after a start of the hub no managed cluster counts as silent")
 	f.DurationVar(&o.FleetWindow, "alarm-fleet-window", 5*time.Minute, "managed clusters that fall silent within this time do so at once")
 	f.IntVar(&o.FleetPercent, "alarm-fleet-percent", 20, "when this part of the fleet falls silent at once, in percent, there is one alarm for all of it")
@@ -70,6 +70,11 @@ type Health struct {
 	// does not renew its Lease. Zero: it speaks.
 	Silent time.Time
 	Why    string // words for a person; empty while it speaks
+
+	// Unavailable is since when its klusterlet, which speaks, says that the cluster's
+	// apiserver does not answer. Zero: it does not say so.
+	Unavailable        time.Time
+	UnavailableMessage string
 
 	// Degraded is since when its add-on says so. Zero: it does not.
 	Degraded        time.Time
@@ -124,7 +129,7 @@ func decide(o *WatchOptions, fleet []Health, dogs watchdogs, open map[own]bool, 
 				due = append(due, silent)
 			}
 		}
-		wishes = append(wishes, others(h, dogs, open, starting)...)
+		wishes = append(wishes, o.others(h, dogs, open, starting, now)...)
 	}
 	all, many := own{"", alertFleetSilent}, o.fleet(len(fleet))
 	switch {
@@ -145,9 +150,13 @@ func (o *WatchOptions) fleet(clusters int) int {
 
 // others are the alarms of one cluster beside its silence. While it is silent, nothing new
 // is said of it.
-func others(h *Health, dogs watchdogs, open map[own]bool, starting bool) []wish {
+func (o *WatchOptions) others(h *Health, dogs watchdogs, open map[own]bool, starting bool, now time.Time) []wish {
 	var wishes []wish
 	quiet := starting || !h.Silent.IsZero()
+	unavailable := own{h.Cluster, alertClusterUnavailable}
+	if !h.Unavailable.IsZero() && (open[unavailable] || !quiet && now.Sub(h.Unavailable) >= o.SilenceAfter) {
+		wishes = append(wishes, wish{unavailable, h.Unavailable, h.UnavailableMessage})
+	}
 	degraded := own{h.Cluster, alertAddOnDegraded}
 	if !h.Degraded.IsZero() && (open[degraded] || !quiet) {
 		wishes = append(wishes, wish{degraded, h.Degraded, h.DegradedMessage})
@@ -431,6 +440,9 @@ func HealthOf(cluster string, available, addOn, degraded *ConditionState, hasAdd
 		addOn, degraded = nil, nil
 	}
 	h.Silent, h.Why = silence(available, addOn)
+	if available != nil && available.Status == "False" {
+		h.Unavailable, h.UnavailableMessage = available.Since, available.Message
+	}
 	if degraded != nil && degraded.Status == "True" {
 		h.Degraded, h.DegradedMessage = degraded.Since, degraded.Message
 	}

@@ -2,14 +2,15 @@ package alarm
 
 // Alarms that nobody reports: the hub raises them itself.
 const (
-	alertClusterSilent = "O2IMSClusterSilent"
-	alertFleetSilent   = "O2IMSFleetSilent"
-	alertWatchdog      = "O2IMSWatchdogMissing"
-	alertAddOnDegraded = "O2IMSAddOnDegraded"
+	alertClusterSilent      = "O2IMSClusterSilent"
+	alertClusterUnavailable = "O2IMSClusterUnavailable"
+	alertFleetSilent        = "O2IMSFleetSilent"
+	alertWatchdog           = "O2IMSWatchdogMissing"
+	alertAddOnDegraded      = "O2IMSAddOnDegraded"
 )
 
 // ownAlarms are their names, in a fixed order.
-var ownAlarms = []string{alertFleetSilent, alertClusterSilent, alertWatchdog, alertAddOnDegraded}
+var ownAlarms = []string{alertFleetSilent, alertClusterSilent, alertClusterUnavailable, alertWatchdog, alertAddOnDegraded}
 
 // ownSeverity is the severity label of one of our own alarms.
 func ownSeverity(name string) string {
@@ -27,6 +28,9 @@ func ownRules() []*rule {
 		{name: alertClusterSilent, severity: "critical", inUse: true,
 			description: "Nothing has been heard of the managed cluster: its klusterlet or the add-on's agent does not renew its Lease.",
 			repair:      "Check that the managed cluster runs and reaches the hub; then the Deployment o2ims-agent on it."},
+		{name: alertClusterUnavailable, severity: "critical", inUse: true,
+			description: "The managed cluster's klusterlet says that the apiserver of the cluster does not answer.",
+			repair:      "Check the control plane of the managed cluster. Until it answers, no alert of the cluster is taken."},
 		{name: alertFleetSilent, severity: "critical", inUse: true,
 			description: "A large part of the managed clusters fell silent at once. The cause is likely to be the hub or its network.",
 			repair:      "Check the hub's apiserver and the network between it and the managed clusters."},

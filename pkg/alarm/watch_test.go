@@ -42,6 +42,9 @@ func TestDecide(t *testing.T) {
 	all := own{"", alertFleetSilent}
 	dog := own{"c0", alertWatchdog}
 	degraded := own{"c0", alertAddOnDegraded}
+	unavailable := own{"c0", alertClusterUnavailable}
+	down, justDown := healthy(3, 0, 0), healthy(3, 0, 0)
+	down[0].Unavailable, justDown[0].Unavailable = noon.Add(-time.Minute), noon.Add(-time.Second)
 	ill := healthy(3, 0, 0)
 	ill[0].Degraded = noon.Add(-time.Hour)
 	illAndSilent := healthy(3, 1, 10*time.Second)
@@ -76,6 +79,11 @@ func TestDecide(t *testing.T) {
 		{name: "Watchdog ended, and all is silent", fleet: healthy(3, 1, time.Minute), dogs: watchdogs{"c0": noon}, want: []own{c0}},
 		{name: "Watchdog missing, then silence", fleet: healthy(3, 1, time.Minute), dogs: watchdogs{"c0": noon}, open: openAlarms(dog), want: []own{c0, dog}},
 		{name: "Watchdog of a cluster that is gone", fleet: healthy(3, 0, 0), dogs: watchdogs{"gone": noon}, open: openAlarms(own{"gone", alertWatchdog})},
+		{name: "an apiserver is down", fleet: down, want: []own{unavailable}},
+		{name: "an apiserver is just down", fleet: justDown},
+		{name: "an apiserver is down, the hub just started", fleet: down, up: time.Second},
+		{name: "it was down before the hub started", fleet: down, up: time.Second, open: openAlarms(unavailable), want: []own{unavailable}},
+		{name: "it answers again", fleet: healthy(3, 0, 0), open: openAlarms(unavailable)},
 		{name: "add-on degraded", fleet: ill, want: []own{degraded}},
 		{name: "add-on degraded, the hub just started", fleet: ill, up: time.Second},
 		{name: "what a silent add-on says is old", fleet: illAndSilent},
@@ -111,18 +119,20 @@ func TestHealthOf(t *testing.T) {
 		available, addOn *ConditionState
 		hasAddOn         bool
 		want             time.Time
+		unavailable      time.Time
 	}{
 		{name: "nothing is known"},
 		{name: "both speak", available: state("True", 0), addOn: state("True", 0), hasAddOn: true},
 		{name: "klusterlet silent", available: state("Unknown", time.Hour), addOn: state("True", 0), hasAddOn: true, want: noon.Add(-time.Hour)},
-		{name: "unwell is not silent", available: state("False", time.Hour), addOn: state("True", 0), hasAddOn: true},
+		{name: "unwell is not silent", available: state("False", time.Hour), addOn: state("True", 0), hasAddOn: true, unavailable: noon.Add(-time.Hour)},
+		{name: "unwell without add-on", available: state("False", time.Hour), unavailable: noon.Add(-time.Hour)},
 		{name: "agent silent", available: state("True", 0), addOn: state("Unknown", time.Minute), hasAddOn: true, want: noon.Add(-time.Minute)},
 		{name: "agent unwell", available: state("True", 0), addOn: state("False", time.Minute), hasAddOn: true, want: noon.Add(-time.Minute)},
 		{name: "agent first", available: state("Unknown", time.Minute), addOn: state("Unknown", time.Hour), hasAddOn: true, want: noon.Add(-time.Hour)},
 		{name: "no add-on", available: state("True", 0), addOn: state("Unknown", time.Minute)},
 	} {
-		if got := HealthOf("c", tc.available, tc.addOn, nil, tc.hasAddOn); !got.Silent.Equal(tc.want) {
-			t.Errorf("%s: silent since %s, want %s", tc.name, got.Silent, tc.want)
+		if got := HealthOf("c", tc.available, tc.addOn, nil, tc.hasAddOn); !got.Silent.Equal(tc.want) || !got.Unavailable.Equal(tc.unavailable) {
+			t.Errorf("%s: silent since %s, unavailable since %s; want %s, %s", tc.name, got.Silent, got.Unavailable, tc.want, tc.unavailable)
 		}
 	}
 }
