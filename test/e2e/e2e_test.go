@@ -68,10 +68,13 @@ func run(m *testing.M) int {
 	var err error
 	cloud, err = ocloud.Start(ctx, ocloud.Options{
 		Dir:      os.Getenv("E2E_DIR"), // keeps the logs; without it they go with the environment
-		Progress: os.Stdout,
+		Progress: os.Stdout, Monitoring: true,
 		Values: map[string]any{"manager": map[string]any{
-			"replicas":  2,
-			"extraArgs": []any{"--leader-lease-duration=" + leaseDuration.String(), "--removal-grace=" + removalGrace.String()},
+			"replicas": 2,
+			"extraArgs": []any{
+				"--leader-lease-duration=" + leaseDuration.String(), "--removal-grace=" + removalGrace.String(),
+				"--alarm-silence-after=" + alarmSilenceAfter.String(), "--alarm-start-grace=" + alarmStartGrace.String(),
+			},
 		}},
 	})
 	if err != nil {
@@ -110,7 +113,12 @@ func joinShared(ctx context.Context) error {
 		edge: {machines.Local(edgeLocal), first[edgeDell], first[edgeRyzen]},
 		core: {second[coreDell], second[coreRyzen]},
 	} {
-		group.Go(func() error { return joinCluster(ctx, each, name, nodes...) })
+		group.Go(func() (err error) {
+			if err = joinCluster(ctx, each, name, nodes...); err == nil && name == edge {
+				edgeMonitoring, err = cloud.StartMonitoring(ctx, edge)
+			}
+			return err
+		})
 	}
 	return group.Wait()
 }

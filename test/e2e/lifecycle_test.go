@@ -24,6 +24,7 @@ func TestDisableAndEnable(t *testing.T) {
 	set := must[map[string]machines.Machine](t)(snapshots(ctx, setOfToggled))
 	spoke := join(ctx, t, toggled, set["r610-4"], set["ryzen-4"])
 	before := servers(ctx, t, toggled)
+	fire(ctx, t, spoke, "OnToggled")
 
 	disable(ctx, t, spoke)
 	server := eventuallyServer(ctx, t, toggled, "r610-4", "not known", operationalState("UNKNOWN"))
@@ -31,6 +32,7 @@ func TestDisableAndEnable(t *testing.T) {
 		t.Errorf("reporting state is %q, want AddOnDisabled", got)
 	}
 	sameIDs(t, "disabled", servers(ctx, t, toggled), before)
+	eventuallyAlarm(ctx, t, "OnToggled", "that is still open", alarmRecord.open)
 
 	if err := cloud.EnableAddOn(ctx, toggled); err != nil {
 		t.Fatal(err)
@@ -44,6 +46,7 @@ func TestDisableAndEnable(t *testing.T) {
 	eventually(ctx, t, "the end of the grace period", func(ctx context.Context) error {
 		return hasServers(ctx, toggled, 0)
 	})
+	eventuallyAlarm(ctx, t, "OnToggled", "that nobody could ever end, and so is cleared", alarmRecord.cleared)
 	lists(ctx, t, "deploymentManagers", toggled, true) // with or without the add-on
 }
 
@@ -107,7 +110,8 @@ func TestDetach(t *testing.T) {
 	const leaving = "leaving"
 	mayBeRefused(leaving)
 	set := must[map[string]machines.Machine](t)(snapshots(ctx, setOfLeaving))
-	join(ctx, t, leaving, set["p100-7"], set["r610-7"])
+	spoke := join(ctx, t, leaving, set["p100-7"], set["r610-7"])
+	fire(ctx, t, spoke, "OnLeaving")
 
 	const itsType = "QEMU/Standard PC (Q35 + ICH9, 2009)" // no other machine of the run is one
 	others := servers(ctx, t, edge)
@@ -115,6 +119,7 @@ func TestDetach(t *testing.T) {
 	if err := cloud.Detach(ctx, leaving); err != nil {
 		t.Fatal(err)
 	}
+	eventuallyAlarm(ctx, t, "OnLeaving", "that is cleared", alarmRecord.cleared)
 	lists(ctx, t, "deploymentManagers", leaving, false)
 	lists(ctx, t, "resourcePools", leaving, false)
 	lists(ctx, t, "resourceTypes", itsType, false)

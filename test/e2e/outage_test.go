@@ -28,6 +28,8 @@ func TestHubAPIServerIsDown(t *testing.T) {
 		t.Fatalf("%d %s", want.status, want.body)
 	}
 
+	smo := listenToAlarms(ctx, t)
+	door := agentDoor(ctx, t, cloud.Spoke(edge))
 	healed := mayBeRefused("hub")
 	for _, cluster := range []string{edge, core} { // their agents ask the hub, too
 		defer mayBeRefused(cluster)()
@@ -67,6 +69,8 @@ func TestHubAPIServerIsDown(t *testing.T) {
 		}
 	}
 
+	// The agents' link is cut as well. They take alerts all the same.
+	unheard := []fired{pushAndEnd(ctx, t, door, "DuringOutage-1"), pushAndEnd(ctx, t, door, "DuringOutage-2")}
 	if err := cloud.Env.Hub.StartAPIServer(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -81,6 +85,10 @@ func TestHubAPIServerIsDown(t *testing.T) {
 	acknowledged(ctx, t, edge)
 	sameIDs(t, "afterwards", servers(ctx, t, edge), before)
 	sameBytes(ctx, t)
+	for _, f := range unheard {
+		f.isInHistory(ctx, t)
+		smo.hears(ctx, t, f.name, toldNew, toldClear)
+	}
 }
 
 // TestSpokeAPIServerIsDown stops a managed cluster's apiserver, and pulls a disk
@@ -102,6 +110,8 @@ func TestSpokeAPIServerIsDown(t *testing.T) {
 	// OCM asks the apiserver for its health once a minute.
 	eventuallyServer(ctx, t, dark, "ryzen-3", "not known", operationalState("UNKNOWN"))
 	sameIDs(t, "while the cluster is down", servers(ctx, t, dark), before)
+	down := eventuallyAlarm(ctx, t, "O2IMSClusterUnavailable;"+dark, "that is open", alarmRecord.open)
+	leadsSomewhere(ctx, t, down)
 
 	if err := spoke.StartAPIServer(ctx); err != nil {
 		t.Fatal(err)
@@ -115,4 +125,5 @@ func TestSpokeAPIServerIsDown(t *testing.T) {
 		}
 		return is("resourceId", s.ID, before["ryzen-3"].ID)
 	})
+	eventuallyAlarm(ctx, t, "O2IMSClusterUnavailable;"+dark, "that is cleared", alarmRecord.cleared)
 }

@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/o2ims/o2ims/test/harness"
@@ -86,6 +88,17 @@ func (o *OCloud) StartMonitoring(ctx context.Context, cluster string) (*Monitori
 	}
 	o.say("%s: alertmanager and prometheus are ready", cluster)
 	return m, nil
+}
+
+// LetIn makes the accounts of monitoring and lets them send alerts to the agent, without
+// running anything.
+func (s *Spoke) LetIn(ctx context.Context) error {
+	objects, err := harness.ParseObjects(monitoringManifests)
+	if err != nil {
+		return err
+	}
+	accounts := []string{"Namespace", "ServiceAccount", "ClusterRoleBinding"}
+	return s.Apply(ctx, slices.DeleteFunc(objects, func(o unstructured.Unstructured) bool { return !slices.Contains(accounts, o.GetKind()) })...)
 }
 
 // copyAlertsCA copies the CA that the agent published to where senders can mount it.
