@@ -197,6 +197,7 @@ func TestNoAlarmIsLost(t *testing.T) {
 		f.isInHistory(ctx, t)
 		smo.hears(ctx, t, f.name, toldNew, toldClear)
 	}
+	nothingIsMissing(ctx, t)
 }
 
 func killPod(ctx context.Context, t *testing.T, pod kubelet.PodInfo) {
