@@ -61,7 +61,7 @@ type Cluster struct {
 
 // startCluster starts a control plane, without anything of OCM.
 func (e *Env) startCluster(ctx context.Context, name string) (*Cluster, error) {
-	c := &Cluster{Name: name, env: e, dir: filepath.Join(e.dir, "clusters", name)}
+	c := newCluster(e, name)
 	if err := c.prepare(); err != nil {
 		return c, err
 	}
@@ -70,6 +70,10 @@ func (e *Env) startCluster(ctx context.Context, name string) (*Cluster, error) {
 	}
 	e.progress("%s: kube-apiserver ready", name)
 	return c, c.startControllers(ctx)
+}
+
+func newCluster(e *Env, name string) *Cluster {
+	return &Cluster{Name: name, env: e, dir: filepath.Join(e.dir, "clusters", name)}
 }
 
 func (c *Cluster) prepare() (err error) {

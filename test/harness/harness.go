@@ -85,19 +85,23 @@ const readyTimeout = 2 * time.Minute
 // Start builds what is missing and starts a hub. It returns when OCM's controllers and
 // webhooks are serving. The caller stops it with Stop, also when ctx ends.
 func Start(ctx context.Context, opts Options) (*Env, error) {
+	return start(ctx, opts, (*Env).startOCM)
+}
+
+func start(ctx context.Context, opts Options, hub func(*Env, context.Context) error) (*Env, error) {
 	if opts.Progress == nil {
 		opts.Progress = io.Discard
 	}
 	opts.Progress = &lineWriter{w: opts.Progress}
 	e := &Env{opts: opts, clusters: map[string]*Cluster{}, spawner: newSpawner()}
-	if err := e.start(ctx); err != nil {
+	if err := e.start(ctx, hub); err != nil {
 		e.Stop()
 		return nil, err
 	}
 	return e, nil
 }
 
-func (e *Env) start(ctx context.Context) error {
+func (e *Env) start(ctx context.Context, hub func(*Env, context.Context) error) error {
 	if err := e.buildPrograms(ctx); err != nil {
 		return err
 	}
@@ -113,14 +117,19 @@ func (e *Env) start(ctx context.Context) error {
 	if err := e.startEtcd(ctx); err != nil {
 		return err
 	}
-	if e.Hub, err = e.startCluster(ctx, hubName); err != nil {
-		return fmt.Errorf("hub: %w", err)
-	}
-	if err := e.startHub(ctx); err != nil {
+	if err := hub(e, ctx); err != nil {
 		return fmt.Errorf("hub: %w", err)
 	}
 	e.progress("hub ready")
 	return nil
+}
+
+// startOCM starts a hub with all that belongs to one.
+func (e *Env) startOCM(ctx context.Context) (err error) {
+	if e.Hub, err = e.startCluster(ctx, hubName); err != nil {
+		return err
+	}
+	return e.startHub(ctx)
 }
 
 // Prepare builds what is missing of the programs that an environment runs, so that the
