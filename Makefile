@@ -74,16 +74,21 @@ REAL_PARTS := ./test/e2e ./test/harness ./test/loss/... ./test/contract/store ./
 .PHONY: test-integration
 test-integration: build ## Tests on a real hub with real spokes, in one environment
 	go test $(GOFLAGS_ALL) -count=1 -p 1 -timeout 30m $(REAL_PARTS)
+	$(MAKE) test-loss-injected
+
+.PHONY: test-loss-injected
+test-loss-injected: ## The loss tests with losses on purpose: their checkers must notice
+	go test $(GOFLAGS_ALL) -tags o2ims_inject_loss -count=1 -p 1 -timeout 10m -v -run NothingIsLost ./test/loss/...
 
 .PHONY: test-race
 test-race: ## Unit tests under the race detector
 	CGO_ENABLED=1 go test -race -short ./pkg/...
 
 .PHONY: soak
-soak: ## The loss test for long: SOAK_CHANGES changes while replicas and Redis are killed
-	O2IMS_LOSS_CHANGES=$(SOAK_CHANGES) go test $(GOFLAGS_ALL) -count=1 -timeout 24h -v -run NothingIsLost ./test/loss
-	@echo "the same with one event dropped on purpose: the checker must notice"
-	go test $(GOFLAGS_ALL) -tags o2ims_inject_loss -count=1 -timeout 10m -v -run NothingIsLost ./test/loss
+soak: ## The loss tests for long: SOAK_CHANGES changes and transitions while everything is killed
+	O2IMS_LOSS_CHANGES=$(SOAK_CHANGES) go test $(GOFLAGS_ALL) -count=1 -p 1 -timeout 24h -v -run NothingIsLost ./test/loss/...
+	@echo "the same with losses on purpose: the checkers must notice"
+	$(MAKE) test-loss-injected
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZTIME each

@@ -282,6 +282,9 @@ func (a *application) transitions(ctx context.Context) error {
 // transition brings one entry of the agent's journal into a batch.
 func (a *application) transition(b *batch, t *report.Transition) {
 	a.journal.Applied = t.Seq
+	if dropInjected(t) {
+		return
+	}
 	text := &a.report.Alerts.Texts[t.Text]
 	r := b.record(RecordID(a.report.Cluster, t.Episode))
 	merged := uint64(0)
