@@ -17,8 +17,9 @@ func (d *demo) alarmSteps(spoke, node string) []step {
 	const theAlarm = api + `/alarms --get --data-urlencode 'filter=(eq,extensions/rule,FanFailed)'`
 	const consumer = "9d3b8d0c-8a83-4a2e-b5cf-27d5e3ba7f0e"
 	add := "amtool --alertmanager.url $SPOKE2_ALERTMANAGER alert add FanFailed fan=3 node=" + node + " severity=critical"
+	// What jq's own -e tells is about the last line of the journal, whatever that is.
 	journal := func(event int, show string) string {
-		return fmt.Sprintf(`curl -s $SMO_URL/journal | jq -cre 'select(.path == "/alarms" and .notificationEventType == %d) | %s'`, event, show)
+		return fmt.Sprintf(`curl -s $SMO_URL/journal | jq -cr 'select(.path == "/alarms" and .notificationEventType == %d and .body.extensions.rule == "FanFailed") | %s' | grep .`, event, show)
 	}
 	alertmanager := d.monitoring[spoke]
 	return []step{

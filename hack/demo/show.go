@@ -130,7 +130,7 @@ func (d *demo) steps(ctx context.Context) ([]step, error) {
 		{
 			title: "Somebody pulls a network cable on spoke2, and the SMO is told: what was, and what is.",
 			command: "demo machine $SPOKE2_R610 unplug enp5s0f0\n" +
-				`until curl -s $SMO_URL/journal | jq -ce '.body | select(.priorObjectState.extensions.nics.enp5s0f0.link == "up") |
+				`until curl -s $SMO_URL/journal | jq -c '.body | select(.priorObjectState.extensions.nics.enp5s0f0.link == "up") |
   {notificationId, notificationEventType, objectRef, prior: .priorObjectState.extensions.nics.enp5s0f0, post: .postObjectState.extensions.nics.enp5s0f0}' | grep '"post":{"link":"down"'; do sleep 0.2; done` + "\n" +
 				"demo machine $SPOKE2_R610 plug enp5s0f0",
 			want: []string{`"prior":{"link":"up"`, `"post":{"link":"down"`}, from: "who pulled it",
