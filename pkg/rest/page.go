@@ -143,6 +143,9 @@ func (p *Pager) place(list []byte, markers []string) (place, error) {
 		}
 		return place{page: page}, nil
 	}
+	if i := strings.IndexAny(text, "\r\n"); i >= 0 { // which the decoder would pass over
+		return place{}, invalid(i, "it is not a marker of ours")
+	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
 		offset := 0
