@@ -22,6 +22,13 @@ type ProbableCause struct {
 	Description string
 }
 
+// Where probable causes are defined.
+const (
+	StandardOrganization  = "O-RAN"
+	StandardSpecification = "O-RAN.WG6.TS.O2IMS-INTERFACE"
+	StandardVersion       = "R004-v10.00"
+)
+
 const (
 	causeUnmappedCluster = "CLUSTER_COMMUNICATION"
 	causeUnmappedNode    = "HOST_OS_ERROR"

@@ -193,7 +193,7 @@ type causeExtensions struct {
 func (c ProbableCause) view() causeView {
 	return causeView{
 		ProbableCauseID: c.ID, ProbableCauseCode: c.Code, ProbableCauseDescription: c.Description,
-		StandardReference: standardReference{"O-RAN", "O-RAN.WG6.TS.O2IMS-INTERFACE", "R004-v10.00"},
+		StandardReference: standardReference{StandardOrganization, StandardSpecification, StandardVersion},
 		Extensions:        causeExtensions{EventType: c.EventType, Object: c.Object, Spelling: c.Spelling},
 	}
 }

@@ -127,7 +127,7 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v2", 200, `"extensions":{}`},
 		{"GET", "/v2/deploymentManagers", 200, `"name":"edge-2"`},
 		{"GET", "/v2/resourceTypes/" + srv.Type.ID.String(), 200, `"alarmDictionaryId":"` + srv.Type.Dictionary.ID.String()},
-		{"GET", "/v2/resourceTypes/" + srv.Type.ID.String() + "/alarmDictionary", 200, `"pkNotificationField":["alarmDefinitionID"]`},
+		{"GET", "/v2/resourceTypes/" + srv.Type.ID.String() + "/alarmDictionary", 200, `"pkNotificationField":["alarmDefinitionId"]`},
 		{"GET", "/v2/resourcePools/" + pool, 200, `"oCloudSiteId":"` + SiteID(oCloudID, "default").String()},
 		{"GET", "/v2/resourcePools/" + pool + "/resources/" + srv.ID.String(), 200, `"elements":[{`},
 		{"GET", "/v2/oCloudSites", 200, `"resourcePools":["`},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/o2ims/o2ims/pkg/hardware"
+	"github.com/o2ims/o2ims/pkg/rest"
 )
 
 // follower holds what a consumer knows that hears of every change.
@@ -186,7 +188,11 @@ func TestChangesResolve(t *testing.T) {
 	for c := range all {
 		for _, view := range c.Views() {
 			seen[c.ObjectType]++
-			response, body := fetch(t, s, "GET", view.Path+"?all_fields")
+			query := "?all_fields"
+			if c.ObjectType == objectType && strings.Contains(view.Path, "/v1/") {
+				query = "?exclude_fields=alarmDictionary" // as lists leave it out
+			}
+			response, body := fetch(t, s, "GET", view.Path+query)
 			if response.StatusCode != 200 || string(body) != string(view.State) {
 				t.Errorf("GET %s = %d %s, want %s", view.Path, response.StatusCode, body, view.State)
 			}
@@ -220,27 +226,92 @@ func BenchmarkChangesOfOneCluster(b *testing.B) {
 	}
 }
 
-// Definitions fill the dictionaries of types that are there and of those that come, and
-// version 1, which has them within the type, tells of it.
+// Definitions fill the dictionaries of types that are there and of those that come. Their
+// content changes ETags, and is no reason to tell consumers of every type anew.
 func TestDefinitionsFillDictionaries(t *testing.T) {
 	m := newModel(t)
 	m.SetCluster(facts("edge-1", 1))
 	f := follow(t, m)
+	before := etagsOfDictionaries(m)
 	f.order = nil
-	m.SetDefinitions(func(dictionary uuid.UUID, s Subject) []AlarmDefinition {
+	cause := ProbableCause{ID: uuid.NewSHA1(uuid.Nil, []byte("c")), Code: "NODE_DOWN", Description: "Node: down"}
+	filled := Definitions{Causes: []ProbableCause{cause}, Alarms: func(dictionary uuid.UUID, s Subject) []AlarmDefinition {
 		return []AlarmDefinition{{ID: uuid.NewSHA1(dictionary, []byte("a")), Name: "of " + string(s), ClearingType: "AUTOMATIC"}}
-	})
+	}}
+	m.SetDefinitions(filled)
+	if f.order != nil {
+		t.Errorf("definitions alone are told of: %v", f.order)
+	}
+	for id, etag := range etagsOfDictionaries(m) {
+		if etag == before[id] {
+			t.Errorf("dictionary or type %s: the ETag stays with other definitions", id)
+		}
+	}
+	same := etagsOfDictionaries(m)
+	m.SetDefinitions(filled)
+	if !maps.Equal(etagsOfDictionaries(m), same) {
+		t.Error("equal definitions have other ETags")
+	}
 	m.setNodes("edge-1", machine("n1", "serial:1"))
 	f.check(t, "SetDefinitions")
 	names := make(map[string]int)
 	for typ := range m.Snapshot().ResourceTypes {
 		d, found := m.Snapshot().AlarmDictionary(typ.Dictionary.ID)
-		if !found || len(d.Definitions) != 1 || !strings.Contains(string(typ.v1.Whole), d.Definitions[0].ID.String()) {
+		if !found || len(d.Definitions()) != 1 {
 			t.Fatalf("type %s: its dictionary is %+v", typ.name(), d)
 		}
-		names[d.Definitions[0].Name]++
+		definition := d.Definitions()[0]
+		whole := string(newV1(nil).types.Deep(typ))
+		if !strings.Contains(whole, definition.ID.String()) || !strings.Contains(whole, cause.ID.String()) {
+			t.Errorf("type %s is %s in version 1, without its dictionary", typ.name(), whole)
+		}
+		names[definition.Name]++
 	}
 	if want := map[string]int{"of resource": 8, "of cluster": 1, "of o-cloud": 1}; !maps.Equal(names, want) {
 		t.Errorf("definitions %v, want %v", names, want)
 	}
+}
+
+// etagsOfDictionaries has what ETags are made of, of dictionaries and of types in version 1.
+func etagsOfDictionaries(m *Model) map[uuid.UUID]rest.Digest {
+	digests := make(map[uuid.UUID]rest.Digest)
+	for d := range m.Snapshot().AlarmDictionaries {
+		digests[d.ID] = newV1(nil).dictionaries.Encoded(d).DeepDigest
+	}
+	for typ := range m.Snapshot().ResourceTypes {
+		digests[typ.ID] = typ.v1.DeepDigest
+	}
+	return digests
+}
+
+// Dictionaries are no burden: 500 types share the definitions of a fleet's rules.
+func TestDictionariesAreSmall(t *testing.T) {
+	const types, alarms = 500, 200
+	m := newModel(t)
+	m.SetCluster(facts("edge-1", 1))
+	nodes := make([]hardware.Machine, types)
+	for i := range nodes {
+		nodes[i] = machine(fmt.Sprint("n", i), fmt.Sprint("serial:", i))
+		nodes[i].Server.Model = fmt.Sprint("model ", i)
+	}
+	m.setNodes("edge-1", nodes...)
+	if n := count(m.Snapshot().ResourceTypes); n < types {
+		t.Fatalf("%d types, want %d", n, types)
+	}
+	definitions := make([]AlarmDefinition, alarms)
+	for i := range definitions {
+		definitions[i] = AlarmDefinition{Name: fmt.Sprint("Alert", i), Description: strings.Repeat("d", 300), ClearingType: "AUTOMATIC"}
+	}
+	size := func() uint64 {
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	before := size()
+	m.SetDefinitions(Definitions{Alarms: func(uuid.UUID, Subject) []AlarmDefinition { return slices.Clone(definitions) }})
+	if grown := int64(size()) - int64(before); grown > 5<<20 {
+		t.Errorf("%d dictionaries of %d definitions take %d KiB", types, alarms, grown>>10)
+	}
+	runtime.KeepAlive(m)
 }

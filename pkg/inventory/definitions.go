@@ -1,6 +1,10 @@
 package inventory
 
-import "github.com/google/uuid"
+import (
+	"github.com/google/uuid"
+
+	"github.com/o2ims/o2ims/pkg/rest"
+)
 
 // Subject is what the alarms of a dictionary are about.
 type Subject string
@@ -23,12 +27,46 @@ func (t *ResourceType) subject() Subject {
 	}
 }
 
-// SetDefinitions replaces what fills the alarm dictionaries, and makes all of them anew. It
-// must be called again whenever of would return something else.
-func (m *Model) SetDefinitions(of func(dictionary uuid.UUID, s Subject) []AlarmDefinition) {
+// Definitions are what fills alarm dictionaries. They never change.
+type Definitions struct {
+	// Alarms returns the definitions of one dictionary, in a fixed order. It is called
+	// whenever somebody reads the dictionary, and must return the same each time. nil: none.
+	Alarms func(dictionary uuid.UUID, s Subject) []AlarmDefinition
+
+	// Causes are the probable causes, in a fixed order: the same in every dictionary.
+	Causes []ProbableCause
+
+	digests map[Subject]rest.Digest // of what is the same in all dictionaries of the subject
+}
+
+// newDefinitions returns d with its digests. What depends on the dictionary follows from
+// its identifier, so one stands for all of a subject.
+func newDefinitions(d Definitions) *Definitions {
+	d.digests = make(map[Subject]rest.Digest)
+	for _, s := range []Subject{SubjectResource, SubjectCluster, SubjectOCloud} {
+		d.digests[s] = rest.DigestOf(encoded(definitionViews(d.of(uuid.Nil, s))), encoded(causeViews(d.Causes)))
+	}
+	return &d
+}
+
+func (d *Definitions) of(dictionary uuid.UUID, s Subject) []AlarmDefinition {
+	if d.Alarms == nil {
+		return []AlarmDefinition{}
+	}
+	return d.Alarms(dictionary, s)
+}
+
+// SetDefinitions replaces what fills the alarm dictionaries. It must be called again
+// whenever that is something else.
+//
+// No consumer is told: a notification shows a type as a list does, without its dictionary.
+// To send each type anew because a rule of one managed cluster has changed would be some
+// hundred documents of some hundred kilobytes each.
+func (m *Model) SetDefinitions(d Definitions) {
+	filled := newDefinitions(d)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.definitions = of
+	m.definitions = filled
 	for _, t := range m.types {
 		m.showType(t)
 	}
@@ -39,13 +77,9 @@ func (m *Model) SetDefinitions(of func(dictionary uuid.UUID, s Subject) []AlarmD
 // of the type use nothing of it that can change.
 func (m *Model) showType(t *countedType) {
 	fresh := *t.ResourceType
-	fresh.Dictionary = dictionaryOf(&fresh)
-	if m.definitions != nil {
-		fresh.Dictionary.Definitions = m.definitions(fresh.Dictionary.ID, fresh.subject())
-	}
+	fresh.Dictionary = dictionaryOf(&fresh, m.definitions)
 	fresh.render()
 	t.ResourceType = &fresh
 	m.next.types.ReplaceOrInsert(t.ResourceType)
 	m.next.dictionaries.ReplaceOrInsert(t.Dictionary)
-	m.touched.resourceType(t.ResourceType)
 }

@@ -419,7 +419,7 @@ func TestAlarmDictionaries(t *testing.T) {
 	}
 	for typ := range s.ResourceTypes {
 		d, found := s.AlarmDictionary(AlarmDictionaryID(typ.ID))
-		if !found || d != typ.Dictionary || d.TypeID != typ.ID || d.EntityType == "" || d.Version == "" || d.Definitions == nil {
+		if !found || d != typ.Dictionary || d.TypeID != typ.ID || d.EntityType == "" || d.Version == "" || d.Definitions() == nil {
 			t.Errorf("dictionary of type %s: %+v", typ.name(), d)
 		}
 	}

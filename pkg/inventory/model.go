@@ -54,18 +54,17 @@ type Model struct {
 	options Options                  // as they were at the start; see Snapshot.OCloud
 	current atomic.Pointer[Snapshot] // what readers see
 
-	mu        sync.Mutex // guards all that follows: the writers' side
-	next      *Snapshot
-	clusters  map[string]*cluster   // by name
-	byID      map[string][]*cluster // clusters that say they have this id; see holder
-	claims    map[string][]*claim   // by identity key of the machine
-	contested map[string]struct{}   // keys with several claims
-	types     map[typeKey]*countedType
-	pools     map[uuid.UUID]*countedPool
-	folder    *folder
-	ownType   *ResourceType // of the O-Cloud itself
-	// definitions fills alarm dictionaries; nil: they are empty
-	definitions func(dictionary uuid.UUID, s Subject) []AlarmDefinition
+	mu          sync.Mutex // guards all that follows: the writers' side
+	next        *Snapshot
+	clusters    map[string]*cluster   // by name
+	byID        map[string][]*cluster // clusters that say they have this id; see holder
+	claims      map[string][]*claim   // by identity key of the machine
+	contested   map[string]struct{}   // keys with several claims
+	types       map[typeKey]*countedType
+	pools       map[uuid.UUID]*countedPool
+	folder      *folder
+	ownType     *ResourceType // of the O-Cloud itself
+	definitions *Definitions  // fill alarm dictionaries; never nil
 	hierarchy   *hierarchy
 	described   []*countedPool // pools that are there without resources, too
 	moved       bool           // pools came or went since places were made
@@ -80,17 +79,18 @@ func New(o Options) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{
-		options:   o,
-		next:      newSnapshot(o.oCloud()),
-		clusters:  make(map[string]*cluster),
-		byID:      make(map[string][]*cluster),
-		claims:    make(map[string][]*claim),
-		contested: make(map[string]struct{}),
-		types:     make(map[typeKey]*countedType),
-		pools:     make(map[uuid.UUID]*countedPool),
-		folder:    newFolder(),
-		hierarchy: resolve(Hierarchy{}),
-		moved:     true,
+		options:     o,
+		next:        newSnapshot(o.oCloud()),
+		clusters:    make(map[string]*cluster),
+		byID:        make(map[string][]*cluster),
+		claims:      make(map[string][]*claim),
+		contested:   make(map[string]struct{}),
+		types:       make(map[typeKey]*countedType),
+		pools:       make(map[uuid.UUID]*countedPool),
+		folder:      newFolder(),
+		definitions: newDefinitions(Definitions{}),
+		hierarchy:   resolve(Hierarchy{}),
+		moved:       true,
 	}
 	m.ownType = m.holdType(ownTypeKey())
 	m.publish()

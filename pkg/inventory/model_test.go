@@ -130,7 +130,7 @@ func everything(m *Model) string {
 		}
 	}
 	for typ := range s.ResourceTypes {
-		text += string(typ.v1.Whole) + fmt.Sprintln(*typ.Dictionary)
+		text += string(encoded(typ.viewV1())) + string(encoded(typ.Dictionary.viewV2())) + "\n"
 	}
 	for site := range s.OCloudSites {
 		text += fmt.Sprintln(*site)

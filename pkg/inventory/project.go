@@ -128,6 +128,7 @@ func (m *Model) holdType(key typeKey) *ResourceType {
 		}}
 		m.types[key] = t
 		m.showType(t)
+		m.touched.resourceType(t.ResourceType)
 	}
 	t.use++
 	return t.ResourceType

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/o2ims/o2ims/pkg/hardware"
+	"github.com/o2ims/o2ims/pkg/rest"
 )
 
 // OCloud is the O-Cloud itself. It is not one of the records, so it has no JSON of its own.
@@ -67,7 +68,8 @@ type OCloudSite struct {
 }
 
 // AlarmDictionary says which alarms the resources of one type can raise. There is one for
-// each ResourceType.
+// each ResourceType. Dictionaries differ in little but identifiers, so what fills them is
+// kept once and each is rendered when somebody asks.
 //
 // Source: fact sheet A.9.
 type AlarmDictionary struct {
@@ -77,9 +79,10 @@ type AlarmDictionary struct {
 	SchemaVersion string
 	EntityType    string // the model, or what else is known of the type; never empty
 	Vendor        string // may be empty
-	Definitions   []AlarmDefinition
 
-	rendered
+	subject Subject
+	filled  *Definitions // by what; never nil
+	digest  rest.Digest  // of all that a client can see
 }
 
 // AlarmDefinition is one alarm that resources of a type can raise.
@@ -92,6 +95,21 @@ type AlarmDefinition struct {
 	RepairActions    string
 	ClearingType     string            // AUTOMATIC or MANUAL
 	AdditionalFields map[string]string // may be nil
+}
+
+// ProbableCause is one of the causes that alarms name by probableCauseId.
+type ProbableCause struct {
+	ID          uuid.UUID
+	Code        string
+	Description string
+	Standard    StandardReference
+}
+
+// StandardReference says where a probable cause is defined.
+type StandardReference struct {
+	Organization  string
+	Specification string
+	Version       string
 }
 
 // DeploymentManager is one managed cluster as a place to deploy to.

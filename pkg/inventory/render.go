@@ -43,11 +43,11 @@ func (p *ResourcePool) render(oCloudID string) {
 	p.v1, p.v2 = render(poolAttributesV1, p.viewV1()), render(poolAttributesV2, p.viewV2())
 }
 
-// render renders the type's alarm dictionary, too: version 1 has it within the type.
+// render leaves out the alarm dictionary, which version 1 has within the type: there may be
+// hundreds of both, and few read them.
 func (t *ResourceType) render() {
-	t.Dictionary.v1 = render(rest.Attributes{}, t.Dictionary.view())
-	t.Dictionary.v2 = t.Dictionary.v1
-	t.v1, t.v2 = render(typeAttributesV1, t.viewV1()), render(typeAttributesV2, t.viewV2())
+	t.v1, t.v2 = render(typeAttributesV1, t.briefV1()), render(typeAttributesV2, t.viewV2())
+	t.v1.DeepDigest = rest.DigestOf(t.v1.Whole, t.Dictionary.digest[:])
 }
 
 func (s *OCloudSite) render() { s.v2 = render(extensionsEmptied, s.view()) }

@@ -23,9 +23,10 @@ func newV1(p *rest.Pager) *version {
 	}
 	v.types = &rest.Kind[*ResourceType]{
 		IDName: "resourceTypeId", ID: (*ResourceType).id, Pager: p,
-		Schema:     filter.NewSchema((*ResourceType).viewV1),
+		Schema:     filter.NewSchema((*ResourceType).viewV1, typeShortcuts...),
 		Attributes: typeAttributesV1,
 		Encoded:    func(t *ResourceType) rest.Encoded { return t.v1 },
+		Deep:       func(t *ResourceType) []byte { return encoded(t.viewV1()) },
 	}
 	v.pools = &rest.Kind[*ResourcePool]{
 		IDName: "resourcePoolId", ID: (*ResourcePool).id, Pager: p,
@@ -33,6 +34,7 @@ func newV1(p *rest.Pager) *version {
 		Attributes: poolAttributesV1,
 		Encoded:    func(p *ResourcePool) rest.Encoded { return p.v1 },
 	}
+	v.dictionaries = dictionaries(p, (*AlarmDictionary).viewV1)
 	return v
 }
 
@@ -94,31 +96,41 @@ func (p *ResourcePool) extensions() map[string]string {
 }
 
 type resourceTypeV1 struct {
-	ResourceTypeID  uuid.UUID           `json:"resourceTypeId"`
-	Name            string              `json:"name"`
-	Description     string              `json:"description"`
-	Vendor          string              `json:"vendor"`
-	Model           string              `json:"model"`
-	Version         string              `json:"version"`
-	ResourceKind    string              `json:"resourceKind"`
-	ResourceClass   string              `json:"resourceClass"`
-	Extensions      map[string]string   `json:"extensions"`
-	AlarmDictionary alarmDictionaryView `json:"alarmDictionary"`
+	ResourceTypeID  uuid.UUID            `json:"resourceTypeId"`
+	Name            string               `json:"name"`
+	Description     string               `json:"description"`
+	Vendor          string               `json:"vendor"`
+	Model           string               `json:"model"`
+	Version         string               `json:"version"`
+	ResourceKind    string               `json:"resourceKind"`
+	ResourceClass   string               `json:"resourceClass"`
+	Extensions      map[string]string    `json:"extensions"`
+	AlarmDictionary *alarmDictionaryView `json:"alarmDictionary,omitempty"` // nil where it is not asked for
 }
 
-var typeAttributesV1 = rest.Attributes{Optional: []string{"alarmDictionary", "extensions"}, ByDefault: []string{"alarmDictionary", "extensions"}}
+var typeAttributesV1 = rest.Attributes{
+	Optional:  []string{"alarmDictionary", "extensions"},
+	ByDefault: []string{"alarmDictionary", "extensions"},
+	Deep:      []string{"alarmDictionary"},
+}
 
 func (t *ResourceType) viewV1() resourceTypeV1 {
+	v, dictionary := t.briefV1(), t.Dictionary.viewV1()
+	v.AlarmDictionary = &dictionary
+	return v
+}
+
+// briefV1 is the view without the alarm dictionary.
+func (t *ResourceType) briefV1() resourceTypeV1 {
 	return resourceTypeV1{
-		ResourceTypeID:  t.ID,
-		Name:            t.name(),
-		Description:     t.description(),
-		Vendor:          t.Vendor,
-		Model:           t.Model,
-		ResourceKind:    t.Kind,
-		ResourceClass:   resourceClass(t.Class),
-		Extensions:      t.extensions(),
-		AlarmDictionary: t.Dictionary.view(),
+		ResourceTypeID: t.ID,
+		Name:           t.name(),
+		Description:    t.description(),
+		Vendor:         t.Vendor,
+		Model:          t.Model,
+		ResourceKind:   t.Kind,
+		ResourceClass:  resourceClass(t.Class),
+		Extensions:     t.extensions(),
 	}
 }
 

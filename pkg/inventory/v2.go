@@ -43,6 +43,7 @@ func newV2(p *rest.Pager) *version {
 		Attributes: extensionsEmptied,
 		Encoded:    func(s *OCloudSite) rest.Encoded { return s.v2 },
 	}
+	v.dictionaries = dictionaries(p, (*AlarmDictionary).viewV2)
 	return v
 }
 

@@ -59,12 +59,38 @@ func newVersion(name, number string, p *rest.Pager) *version {
 			Attributes: resourceAttributes,
 			Encoded:    func(e elementRow) rest.Encoded { return render(resourceAttributes, e.view()) },
 		},
-		dictionaries: &rest.Kind[*AlarmDictionary]{
-			IDName: "alarmDictionaryId", ID: (*AlarmDictionary).id, Pager: p,
-			Schema:  filter.NewSchema((*AlarmDictionary).view),
-			Encoded: func(d *AlarmDictionary) rest.Encoded { return d.v1 },
-		},
 	}
+}
+
+// dictionaries are alarm dictionaries as one version shows them. All their attributes are
+// mandatory, so they are always rendered whole, and never kept so.
+func dictionaries(p *rest.Pager, view func(*AlarmDictionary) alarmDictionaryView) *rest.Kind[*AlarmDictionary] {
+	return &rest.Kind[*AlarmDictionary]{
+		IDName: "alarmDictionaryId", ID: (*AlarmDictionary).id, Pager: p,
+		Schema:     filter.NewSchema(view, dictionaryShortcuts...),
+		Attributes: rest.Attributes{Deep: []string{"alarmDefinition"}},
+		Encoded:    func(d *AlarmDictionary) rest.Encoded { return rest.Encoded{DeepDigest: d.digest} },
+		Deep:       func(d *AlarmDictionary) []byte { return encoded(view(d)) },
+	}
+}
+
+// typeShortcuts spare a filter the dictionary that version 1 has within the type.
+var typeShortcuts = []filter.Shortcut[*ResourceType]{
+	filter.At("resourceTypeId", func(t *ResourceType) uuid.UUID { return t.ID }),
+	filter.At("name", (*ResourceType).name),
+	filter.At("description", (*ResourceType).description),
+	filter.At("vendor", func(t *ResourceType) string { return t.Vendor }),
+	filter.At("model", func(t *ResourceType) string { return t.Model }),
+	filter.At("resourceKind", func(t *ResourceType) string { return t.Kind }),
+	filter.At("resourceClass", func(t *ResourceType) string { return resourceClass(t.Class) }),
+	filter.At("extensions", (*ResourceType).extensions),
+}
+
+// dictionaryShortcuts spare a filter the definitions.
+var dictionaryShortcuts = []filter.Shortcut[*AlarmDictionary]{
+	filter.At("alarmDictionaryId", func(d *AlarmDictionary) uuid.UUID { return d.ID }),
+	filter.At("entityType", func(d *AlarmDictionary) string { return d.EntityType }),
+	filter.At("vendor", func(d *AlarmDictionary) string { return d.Vendor }),
 }
 
 // managerRow is a deploymentManager as one caller sees it.

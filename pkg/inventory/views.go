@@ -475,7 +475,9 @@ func (s *Server) parentID(e *hardware.Element) string {
 	return s.elements[i].id.String()
 }
 
-// alarmDictionaryView is the same in inventory and in other services.
+// alarmDictionaryView is a dictionary.
+//
+// Source: fact sheet o2ims-alarms 6.2.
 type alarmDictionaryView struct {
 	AlarmDictionaryID     uuid.UUID             `json:"alarmDictionaryId"`
 	Version               string                `json:"alarmDictionaryVersion"`
@@ -485,6 +487,21 @@ type alarmDictionaryView struct {
 	ManagementInterfaceID []string              `json:"managementInterfaceId"`
 	PKNotificationField   []string              `json:"pkNotificationField"`
 	AlarmDefinition       []alarmDefinitionView `json:"alarmDefinition"`
+	ProbableCauses        []probableCauseView   `json:"probableCauses"`
+}
+
+// probableCauseView has the identifier by which alarms name the cause beside its code.
+type probableCauseView struct {
+	ProbableCauseID          uuid.UUID             `json:"probableCauseId"`
+	ProbableCauseCode        string                `json:"probableCauseCode"`
+	ProbableCauseDescription string                `json:"probableCauseDescription"`
+	StandardReference        standardReferenceView `json:"standardReference"`
+}
+
+type standardReferenceView struct {
+	StandardDefinitionOrganization string `json:"standardDefinitionOrganization"`
+	StandardSpecification          string `json:"standardSpecification"`
+	VersionOrRelease               string `json:"versionOrRelease"`
 }
 
 type alarmDefinitionView struct {
@@ -501,25 +518,45 @@ type alarmDefinitionView struct {
 }
 
 // What is the same in all dictionaries: through which interface alarms come, and which of
-// their fields names the definition.
+// their attributes names the definition, as each version spells it.
 var (
 	managementInterfaces = []string{"O2IMS"}
-	notificationKeys     = []string{"alarmDefinitionID"}
+	notificationKeysV1   = []string{"alarmDefinitionID"}
+	notificationKeysV2   = []string{"alarmDefinitionId"}
 )
 
-func (d *AlarmDictionary) view() alarmDictionaryView {
-	v := alarmDictionaryView{
+// headView is what the dictionary does not share with others.
+func (d *AlarmDictionary) headView() alarmDictionaryView {
+	return alarmDictionaryView{
 		AlarmDictionaryID:     d.ID,
 		Version:               d.Version,
 		SchemaVersion:         d.SchemaVersion,
 		EntityType:            d.EntityType,
 		Vendor:                d.Vendor,
 		ManagementInterfaceID: managementInterfaces,
-		PKNotificationField:   notificationKeys,
-		AlarmDefinition:       make([]alarmDefinitionView, len(d.Definitions)),
 	}
-	for i, a := range d.Definitions {
-		v.AlarmDefinition[i] = alarmDefinitionView{
+}
+
+func (d *AlarmDictionary) viewV1() alarmDictionaryView { return d.view(notificationKeysV1) }
+
+func (d *AlarmDictionary) viewV2() alarmDictionaryView { return d.view(notificationKeysV2) }
+
+func (d *AlarmDictionary) view(notificationKeys []string) alarmDictionaryView {
+	v := d.headView()
+	v.PKNotificationField = notificationKeys
+	v.AlarmDefinition = definitionViews(d.Definitions())
+	v.ProbableCauses = causeViews(d.filled.Causes)
+	for i := range v.AlarmDefinition {
+		v.AlarmDefinition[i].PKNotificationField = notificationKeys
+	}
+	return v
+}
+
+// definitionViews leaves out what differs between versions.
+func definitionViews(definitions []AlarmDefinition) []alarmDefinitionView {
+	views := make([]alarmDefinitionView, len(definitions))
+	for i, a := range definitions {
+		views[i] = alarmDefinitionView{
 			AlarmDefinitionID:     a.ID,
 			AlarmName:             a.Name,
 			LastChange:            a.LastChange,
@@ -528,9 +565,21 @@ func (d *AlarmDictionary) view() alarmDictionaryView {
 			ProposedRepairActions: a.RepairActions,
 			ClearingType:          a.ClearingType,
 			ManagementInterfaceID: managementInterfaces,
-			PKNotificationField:   notificationKeys,
 			AdditionalFields:      a.AdditionalFields,
 		}
 	}
-	return v
+	return views
+}
+
+func causeViews(causes []ProbableCause) []probableCauseView {
+	views := make([]probableCauseView, len(causes))
+	for i, c := range causes {
+		views[i] = probableCauseView{
+			ProbableCauseID:          c.ID,
+			ProbableCauseCode:        c.Code,
+			ProbableCauseDescription: c.Description,
+			StandardReference:        standardReferenceView{c.Standard.Organization, c.Standard.Specification, c.Standard.Version},
+		}
+	}
+	return views
 }

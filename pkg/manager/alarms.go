@@ -78,23 +78,43 @@ func (a *alarms) mounts() []server.Mount {
 
 // fillDictionaries brings what is known of alerting rules into the alarm dictionaries.
 func (a *alarms) fillDictionaries() {
-	a.model.SetDefinitions(func(dictionary uuid.UUID, s inventory.Subject) []inventory.AlarmDefinition {
-		known := a.catalogue.Known().Definitions(dictionary, classOf(s))
-		list := make([]inventory.AlarmDefinition, len(known))
-		for i, d := range known {
-			list[i] = inventory.AlarmDefinition{
-				ID: d.ID, Name: d.Name, LastChange: "1.0.0", ChangeType: "ADDED", Description: d.Description,
-				RepairActions: d.RepairActions, ClearingType: "AUTOMATIC", AdditionalFields: d.Fields,
-			}
-			if d.Manual {
-				list[i].ClearingType = "MANUAL"
-			}
-			if d.Deleted {
-				list[i].ChangeType = "DELETED"
-			}
-		}
-		return list
+	known := a.catalogue.Known() // as it is now: a dictionary must not change by itself
+	a.model.SetDefinitions(inventory.Definitions{
+		Causes: probableCauses(),
+		Alarms: func(dictionary uuid.UUID, s inventory.Subject) []inventory.AlarmDefinition {
+			return alarmDefinitions(known.Definitions(dictionary, classOf(s)))
+		},
 	})
+}
+
+func alarmDefinitions(known []alarm.Definition) []inventory.AlarmDefinition {
+	list := make([]inventory.AlarmDefinition, len(known))
+	for i, d := range known {
+		list[i] = inventory.AlarmDefinition{
+			ID: d.ID, Name: d.Name, LastChange: "1.0.0", ChangeType: "ADDED", Description: d.Description,
+			RepairActions: d.RepairActions, ClearingType: "AUTOMATIC", AdditionalFields: d.Fields,
+		}
+		if d.Manual {
+			list[i].ClearingType = "MANUAL"
+		}
+		if d.Deleted {
+			list[i].ChangeType = "DELETED"
+		}
+	}
+	return list
+}
+
+func probableCauses() []inventory.ProbableCause {
+	var list []inventory.ProbableCause
+	for _, c := range alarm.ProbableCauses() {
+		list = append(list, inventory.ProbableCause{
+			ID: c.ID, Code: c.Code, Description: c.Description,
+			Standard: inventory.StandardReference{
+				Organization: alarm.StandardOrganization, Specification: alarm.StandardSpecification, Version: alarm.StandardVersion,
+			},
+		})
+	}
+	return list
 }
 
 func classOf(s inventory.Subject) string {

@@ -31,7 +31,8 @@ type Kind[R any] struct {
 	// does not match without a look at them. nil: there are none.
 	Signature func(R) *filter.Signature
 
-	// Encoded returns the JSON of a record.
+	// Encoded returns the JSON of a record. Where Deep is always asked, it may have no more
+	// than the DeepDigest.
 	Encoded func(R) Encoded
 
 	// Deep returns the JSON of a record with all its attributes, also those that are not
@@ -280,12 +281,13 @@ func (k *Kind[R]) candidates(source Source[R], m *filter.Matcher[R]) iter.Seq[R]
 
 // write answers with records.
 func (k *Kind[R]) write(w http.ResponseWriter, r *http.Request, records []R, s selection) error {
+	brief := s.plain && (!s.deep || k.Deep == nil)
 	digests := make([]byte, 0, len(records)*len(Digest{}))
 	length := len("[]") + max(0, len(records)-1) // with commas
 	for _, record := range records {
 		d := k.digest(record, s)
 		digests = append(digests, d[:]...)
-		if s.plain {
+		if brief {
 			length += len(k.Encoded(record).Brief)
 		}
 	}
@@ -293,7 +295,7 @@ func (k *Kind[R]) write(w http.ResponseWriter, r *http.Request, records []R, s s
 		return nil
 	}
 	w.Header().Set("Content-Type", jsonType)
-	if s.plain {
+	if brief {
 		w.Header().Set("Content-Length", strconv.Itoa(length))
 	}
 	if r.Method == http.MethodHead {
@@ -308,7 +310,7 @@ func (k *Kind[R]) write(w http.ResponseWriter, r *http.Request, records []R, s s
 			_ = out.WriteByte(',')
 		}
 		var b []byte
-		if s.plain {
+		if brief {
 			b = k.Encoded(record).Brief
 		} else {
 			b = k.render(buffer, record, s)

@@ -170,6 +170,7 @@ func dictionaryRows() []attribute {
 		{name: "managementInterfaceId", mandatory: true, good: isManagementInterface, source: "sheet A.9; CONF 7.3.2-s5"},
 		{name: "pkNotificationField", mandatory: true, good: isNames},
 		{name: "alarmDefinition", mandatory: true, good: isDefinitions},
+		{name: "probableCauses", mandatory: true, good: isCauses, source: "sheet o2ims-alarms 6.2"},
 	}
 }
 

@@ -52,6 +52,7 @@ var (
 	isManagementInterface = form{`["O2IMS"]`, func(v any) error { return unless(canonical(v) == `["O2IMS"]`, v) }}
 	isDictionary          = form{"an alarm dictionary", checkDictionary}
 	isDefinitions         = arrayForm("an array of alarm definitions", form{"an alarm definition", checkDefinition})
+	isCauses              = arrayForm("an array of probable causes", form{"a probable cause", checkCause})
 )
 
 func unless(ok bool, v any) error {
@@ -152,6 +153,24 @@ func checkDictionary(v any) error {
 	}
 	for _, row := range dictionaryRows() {
 		if err := checkAttribute([]record{d}, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkCause(v any) error {
+	c, ok := v.(record)
+	if !ok {
+		return unless(false, v)
+	}
+	for _, row := range []attribute{
+		{name: "probableCauseId", good: isID},
+		{name: "probableCauseCode", good: isName},
+		{name: "probableCauseDescription", good: isName},
+	} {
+		row.mandatory = true
+		if err := checkAttribute([]record{c}, row); err != nil {
 			return err
 		}
 	}
