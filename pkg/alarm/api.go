@@ -165,6 +165,10 @@ func (a *API) now() time.Time { return a.parts.Now().UTC().Truncate(time.Millise
 // sliceRecords is how many records are read from the store at once.
 const sliceRecords = 500
 
+// maxLookedAt is how many records a request with a filter looks at: some seconds of work in
+// the worst case, where a history may be a million. The link to the next page goes on.
+const maxLookedAt = 50_000
+
 // listAlarms serves all records, active and cleared, ascending by when they were raised.
 func (a *API) listAlarms(v *version) rest.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
@@ -178,8 +182,9 @@ func (a *API) listAlarms(v *version) rest.Handler {
 			After: func(ctx context.Context, place string) iter.Seq2[*row, error] {
 				return a.rows(ctx, place, first, last)
 			},
-			Get: a.row,
-			Len: a.parts.Records.Count,
+			Get:   a.row,
+			Len:   a.parts.Records.Count,
+			Limit: maxLookedAt,
 		})
 	}
 }

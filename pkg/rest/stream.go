@@ -6,6 +6,8 @@ import (
 	"iter"
 	"net/http"
 	"strconv"
+
+	"github.com/o2ims/o2ims/pkg/fault"
 )
 
 // Stream is where the records of a list come from that is too long to be held in memory.
@@ -23,11 +25,22 @@ type Stream[R any] struct {
 
 	// Len tells how many there are.
 	Len func(ctx context.Context) (int, error)
+
+	// Limit is how many records one request looks at; 0: all that it takes. A page ends
+	// there, with a link to what comes after, even if nothing on it matched.
+	Limit int
+}
+
+// streamPage is a part of a stream.
+type streamPage[R any] struct {
+	page[R]
+	next string // place after which the next page begins, if there is one
 }
 
 // Stream answers with those records of a stream that the client asks for. Unlike List it
 // reads no further than the page needs, so with a filter X-Total-Count is there only when
-// the page is the whole answer.
+// the page is the whole answer. A page that cannot be found within the limit wraps
+// fault.Invalid.
 func (q *Query[R]) Stream(w http.ResponseWriter, s Stream[R]) error {
 	if _, explain := q.values[paramExplain]; explain && !q.matcher.Everything() {
 		return q.explainStream(w, s)
@@ -41,14 +54,13 @@ func (q *Query[R]) Stream(w http.ResponseWriter, s Stream[R]) error {
 		h.Set("X-Total-Count", strconv.Itoa(found.total))
 	}
 	if found.more {
-		last := found.records[len(found.records)-1]
-		h.Set("Link", q.kind.Pager.nextLink(q.request, q.values, q.list, s.Place(last)))
+		h.Set("Link", q.kind.Pager.nextLink(q.request, q.values, q.list, found.next))
 	}
 	return q.kind.write(w, q.request, found.records, q.kind.Attributes.inList(q.selectors))
 }
 
 // pageOf finds the records of one page. Its total is -1 when it is not known.
-func (q *Query[R]) pageOf(s Stream[R]) (page[R], error) {
+func (q *Query[R]) pageOf(s Stream[R]) (streamPage[R], error) {
 	size := q.kind.Pager.options.Size
 	if q.from.page == 0 {
 		p, err := q.pageFrom(s, q.from.after, 0, size)
@@ -74,14 +86,25 @@ func (q *Query[R]) pageOf(s Stream[R]) (page[R], error) {
 }
 
 // pageFrom reads the records behind a place that match, leaves out the first of them, and
-// stops when it knows that there is one more than the page has room for. Without one more,
-// total is how many match.
-func (q *Query[R]) pageFrom(s Stream[R], after string, skip, size int) (page[R], error) {
-	var p page[R]
+// stops when it knows that there is one more than the page has room for, or when it has
+// looked at enough. Without one more, total is how many match.
+func (q *Query[R]) pageFrom(s Stream[R], after string, skip, size int) (streamPage[R], error) {
+	var p streamPage[R]
+	var last R
+	looked := 0
 	for record, err := range q.candidates(s, after) {
 		if err != nil {
-			return page[R]{}, err
+			return streamPage[R]{}, err
 		}
+		if s.Limit > 0 && looked == s.Limit {
+			if p.total < skip {
+				return p, fmt.Errorf("%s: that page is not among the first %d records; follow the links from the first page: %w", paramMarker, s.Limit, fault.Invalid)
+			}
+			p.more, p.next = true, s.Place(last)
+			return p, nil
+		}
+		last = record
+		looked++
 		if !q.matcher.Match(record) {
 			continue
 		}
@@ -90,6 +113,7 @@ func (q *Query[R]) pageFrom(s Stream[R], after string, skip, size int) (page[R],
 		case p.total <= skip:
 		case len(p.records) < size:
 			p.records = append(p.records, record)
+			p.next = s.Place(record)
 		default:
 			p.more = true
 			return p, nil
@@ -114,15 +138,17 @@ func (q *Query[R]) candidates(s Stream[R], after string) iter.Seq2[R, error] {
 	}
 }
 
-// explainStream is explain for a stream.
+// explainStream is explain for a stream, of which it looks at no more than the limit.
 func (q *Query[R]) explainStream(w http.ResponseWriter, s Stream[R]) error {
 	var failed error
 	all := func(string) iter.Seq[R] {
 		return func(yield func(R) bool) {
+			looked := 0
 			for record, err := range s.After(q.request.Context(), "") {
-				if failed = err; err != nil || !yield(record) {
+				if failed = err; err != nil || s.Limit > 0 && looked == s.Limit || !yield(record) {
 					return
 				}
+				looked++
 			}
 		}
 	}

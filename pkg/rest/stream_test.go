@@ -183,3 +183,42 @@ func TestCheckMatch(t *testing.T) {
 		t.Errorf("ETag %q, want %q", w.Header().Get("ETag"), etag)
 	}
 }
+
+// However many records there are, one request looks at so many; links lead through all.
+func TestStreamLimit(t *testing.T) {
+	s, k := things(100, 0), thingKind(10)
+	s.Limit = 25
+	looked := 0
+	after := s.After
+	s.After = func(ctx context.Context, place string) iter.Seq2[thing, error] {
+		return func(yield func(thing, error) bool) {
+			for record, err := range after(ctx, place) {
+				looked++
+				if !yield(record, err) {
+					return
+				}
+			}
+		}
+	}
+	query, requests, found := "filter=(gte,rank,60)", 0, 0
+	for query != "" {
+		looked = 0
+		w := askStream(t, k, s, query)
+		if w.Code != http.StatusOK || looked > s.Limit+1 {
+			t.Fatalf("%s: %d after a look at %d records: %s", query, w.Code, looked, w.Body)
+		}
+		requests++
+		found += strings.Count(w.Body.String(), `"id"`)
+		_, query, _ = strings.Cut(strings.TrimSuffix(w.Header().Get("Link"), `>; rel="next"`), "?")
+	}
+	if found != 41 || requests < 4 {
+		t.Errorf("%d records on %d pages, want 41", found, requests)
+	}
+	if w := askStream(t, k, s, "filter=(gte,rank,60)&nextpage_opaque_marker=2"); w.Code != http.StatusBadRequest {
+		t.Errorf("a page beyond the limit: %d", w.Code)
+	}
+	looked = 0
+	if w := askStream(t, k, s, "filter=(gte,rank,60)&explain"); w.Code != http.StatusOK || looked > s.Limit+1 {
+		t.Errorf("explain: %d after a look at %d records", w.Code, looked)
+	}
+}
