@@ -79,8 +79,10 @@ func (w *Webhook) Routes(r *mux.Router) {
 	r.Handle(WebhookPath, rest.Methods{http.MethodPost: w.post})
 }
 
-// maxWebhookBytes is more than Alertmanager sends of 10,000 alerts.
-const maxWebhookBytes = 32 << 20
+// MaxWebhookBytes is more than Alertmanager sends of 10,000 alerts. What it sends is one
+// notification however much it is, and one that is refused is lost: the server must let
+// bodies of that size through.
+const MaxWebhookBytes = 32 << 20
 
 // message is what we read of Alertmanager's webhook, version 4.
 type message struct {
@@ -101,7 +103,7 @@ type webhookItem struct {
 
 func (w *Webhook) post(out http.ResponseWriter, r *http.Request) error {
 	var m message
-	body := http.MaxBytesReader(out, r.Body, maxWebhookBytes)
+	body := http.MaxBytesReader(out, r.Body, MaxWebhookBytes)
 	if err := json.NewDecoder(body).Decode(&m); err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {

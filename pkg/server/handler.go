@@ -48,7 +48,7 @@ const otherTemplate = "other"
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	req := request{id: uuid.NewString(), template: otherTemplate, method: knownMethod(r.Method), began: time.Now()}
 	r = rest.Normalize(s.canonical(r)).WithContext(rest.WithRequestID(r.Context(), req.id))
-	r.Body = http.MaxBytesReader(w, r.Body, rest.MaxBodyBytes)
+	r.Body = http.MaxBytesReader(w, r.Body, s.maxBodyBytes(r.URL.Path))
 
 	var match mux.RouteMatch
 	found := s.router.Match(r, &match) && match.MatchErr == nil

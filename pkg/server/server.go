@@ -28,6 +28,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/o2ims/o2ims/pkg/auth"
+	"github.com/o2ims/o2ims/pkg/rest"
 )
 
 // Limits on connections and requests.
@@ -46,6 +47,8 @@ type Mount struct {
 	Prefix string // such as /o2ims-infrastructureInventory, without a slash at its end
 	Alias  string // another spelling of Prefix, whose requests are taken as if they had it; empty: none
 	Routes func(*mux.Router)
+
+	MaxBodyBytes int64 // of a request; 0: rest.MaxBodyBytes
 }
 
 // Check is one condition of readiness. Ready returns nil, or why the process cannot serve
@@ -114,12 +117,12 @@ const metricsPath = "/metrics"
 // canonical returns the request with the prefix of its API spelled as the API is mounted.
 func (s *Server) canonical(r *http.Request) *http.Request {
 	for _, m := range s.parts.Mounts {
-		rest, below := strings.CutPrefix(r.URL.Path, m.Alias)
-		if m.Alias == "" || !below || rest != "" && rest[0] != '/' {
+		left, below := strings.CutPrefix(r.URL.Path, m.Alias)
+		if m.Alias == "" || !below || left != "" && left[0] != '/' {
 			continue
 		}
 		u := *r.URL
-		u.Path = m.Prefix + rest
+		u.Path = m.Prefix + left
 		if raw, escaped := strings.CutPrefix(u.RawPath, m.Alias); escaped {
 			u.RawPath = m.Prefix + raw
 		}
@@ -132,15 +135,26 @@ func (s *Server) canonical(r *http.Request) *http.Request {
 
 // guarded tells whether a path is one that only known callers may ask for.
 func (s *Server) guarded(path string) bool {
-	if path == metricsPath {
-		return true
-	}
-	for _, m := range s.parts.Mounts {
-		if rest, below := strings.CutPrefix(path, m.Prefix); below && (rest == "" || rest[0] == '/') {
-			return true
+	return path == metricsPath || s.mountOf(path) != nil
+}
+
+// mountOf returns the API that a path is below, nil for one that is below none.
+func (s *Server) mountOf(path string) *Mount {
+	for i := range s.parts.Mounts {
+		m := &s.parts.Mounts[i]
+		if left, below := strings.CutPrefix(path, m.Prefix); below && (left == "" || left[0] == '/') {
+			return m
 		}
 	}
-	return false
+	return nil
+}
+
+// maxBodyBytes is how long the body of a request may be.
+func (s *Server) maxBodyBytes(path string) int64 {
+	if m := s.mountOf(path); m != nil && m.MaxBodyBytes > 0 {
+		return m.MaxBodyBytes
+	}
+	return rest.MaxBodyBytes
 }
 
 // Listen opens both ports. Run does it when nobody has; a caller that wants to know the

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -27,6 +28,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/o2ims/o2ims/pkg/auth"
+	"github.com/o2ims/o2ims/pkg/fault"
 	"github.com/o2ims/o2ims/pkg/rest"
 )
 
@@ -120,6 +122,41 @@ func newServer(t testing.TB, ready func() error) *Server {
 }
 
 func alwaysReady() error { return nil }
+
+// An intake of alerts takes bodies that no client of an API sends: what it refuses is lost.
+func TestMountsBoundTheirBodies(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	read := func(r *mux.Router) {
+		r.Handle(prefix+"/v1/things", rest.Methods{http.MethodPost: func(_ http.ResponseWriter, r *http.Request) error {
+			_, err := io.Copy(io.Discard, r.Body)
+			if err != nil {
+				return fmt.Errorf("%v: %w", err, fault.TooLarge)
+			}
+			return nil
+		}})
+	}
+	for _, tc := range []struct {
+		most int64
+		size int
+		want int
+	}{{0, rest.MaxBodyBytes, 200}, {0, rest.MaxBodyBytes + 1, 413}, {3 << 20, 3 << 20, 200}, {3 << 20, 3<<20 + 1, 413}} {
+		s, err := New(Options{BindAddress: "127.0.0.1", CertSecret: "o2ims-serving-cert", ServiceName: "o2ims", Namespace: "o2ims"}, Parts{
+			Mounts: []Mount{{Prefix: prefix, Routes: read, MaxBodyBytes: tc.most}},
+			Gate:   newGate(registry), Metrics: registry, Secrets: fake.NewClientset().CoreV1().Secrets("o2ims"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodPost, prefix+"/v1/things", strings.NewReader(strings.Repeat("x", tc.size)))
+		r.Header.Set("Authorization", "Bearer admin")
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, r)
+		if w.Code != tc.want {
+			t.Errorf("bound %d, body of %d: %d, want %d", tc.most, tc.size, w.Code, tc.want)
+		}
+		registry = prometheus.NewRegistry()
+	}
+}
 
 // TestOrder checks which of several faults of a request is the one that is answered.
 func TestOrder(t *testing.T) {
