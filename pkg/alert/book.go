@@ -16,8 +16,11 @@ const (
 	// may look back for hours.
 	TombstoneAge = 24 * time.Hour
 
-	// MaxTombstones is how many are remembered, the youngest.
-	MaxTombstones = 5000
+	// MaxTombstones is how many are remembered, the youngest. They are as many as alerts can
+	// be open: when a storm ends, senders repeat the end of each for a while, and one that
+	// is not remembered would be written down as a new episode every time, in place of
+	// another that is then forgotten.
+	MaxTombstones = MaxOpen
 
 	// lateFiring is how long after the end of an episode a message that the same episode
 	// fires is taken for one that was under way. After that somebody really says so

@@ -217,14 +217,15 @@ func TestTheBookIsBounded(t *testing.T) {
 			t.Fatalf("alert %d: dropped %v", i, dropped)
 		}
 	}
-	for i := range MaxOpen {
+	const all = MaxTombstones + MaxTombstones/2
+	for i := range all {
 		b.Observe(at(i, said{at: int64(i), ends: 1, resolved: true}), seq)
 	}
-	b.bury(after(MaxOpen).UnixMilli())
+	b.bury(after(all).UnixMilli())
 	if len(b.open) != 0 || len(b.ended) != MaxTombstones {
 		t.Errorf("%d open, %d tombstones, want 0 and %d", len(b.open), len(b.ended), MaxTombstones)
 	}
-	if _, kept := b.ended[Fingerprint(map[string]string{"n": fmt.Sprint(MaxOpen - 1)})]; !kept {
+	if _, kept := b.ended[Fingerprint(map[string]string{"n": fmt.Sprint(all - 1)})]; !kept {
 		t.Error("the youngest tombstone is gone")
 	}
 	b.bury(noon.Add(TombstoneAge + time.Minute).UnixMilli())
@@ -279,4 +280,31 @@ func randomObservation(rng *rand.Rand, at int64) Observation {
 	}
 	s.annotation = []string{"", "worse"}[rng.IntN(2)]
 	return s.observation(map[string]string{"alertname": "A", "n": fmt.Sprint(rng.IntN(6)), "severity": "critical"})
+}
+
+// A storm that is over stays over, however often senders say so.
+func TestTheEndOfAStormIsRepeated(t *testing.T) {
+	b, seq := NewBook(), uint64(0)
+	storm := func(at int64, resolved bool) (transitions int) {
+		for i := range MaxOpen {
+			s := said{at: at, starts: 0, ends: 1000, resolved: resolved, via: ViaPush}
+			entries, _ := b.Observe(s.observation(map[string]string{"n": fmt.Sprint(i)}), seq)
+			b.commit()
+			seq += uint64(len(entries))
+			transitions += len(entries)
+			if i%500 == 0 {
+				b.bury(noon.UnixMilli() + at)
+			}
+		}
+		b.bury(noon.UnixMilli() + at)
+		return transitions
+	}
+	if n := storm(5, false) + storm(1005, true); n != 2*MaxOpen {
+		t.Fatalf("%d transitions, want %d", n, 2*MaxOpen)
+	}
+	for minute := range int64(3) {
+		if n := storm(1005+minute*60_000, true); n != 0 {
+			t.Errorf("said again: %d transitions", n)
+		}
+	}
 }
