@@ -139,7 +139,8 @@ func (w *Webhook) take(ctx context.Context, items []webhookItem) error {
 	for i := range items {
 		cluster, h, err := w.read(&items[i])
 		if err != nil {
-			slog.WarnContext(ctx, "alert of the hub's Alertmanager not used", "labels", items[i].Labels, "error", err)
+			slog.WarnContext(ctx, "alert of the hub's Alertmanager not used",
+				"alertname", fmt.Sprintf("%.64s", items[i].Labels[nameLabel]), "error", err)
 			continue
 		}
 		byCluster[cluster] = append(byCluster[cluster], h)
@@ -163,7 +164,14 @@ func (w *Webhook) read(item *webhookItem) (cluster string, h heard, err error) {
 	case item.StartsAt.UnixMilli() <= 0:
 		return "", heard{}, fmt.Errorf("no startsAt: %w", fault.Invalid)
 	case item.Status != "firing" && item.Status != "resolved":
-		return "", heard{}, fmt.Errorf("status %q: %w", item.Status, fault.Invalid)
+		return "", heard{}, fmt.Errorf("status is neither firing nor resolved: %w", fault.Invalid)
+	}
+	// The labels of an alert are its identity; the rest is not worth losing it for.
+	if err := (&report.AlertText{Labels: item.Labels}).Validate(); err != nil {
+		return "", heard{}, err
+	}
+	if (&report.AlertText{Labels: item.Labels, Annotations: item.Annotations, GeneratorURL: item.GeneratorURL}).Validate() != nil {
+		item.Annotations, item.GeneratorURL = nil, ""
 	}
 	h = heard{item: item, forms: []map[string]string{item.Labels}, starts: item.StartsAt.UnixMilli()}
 	for _, name := range w.options.ClusterLabels {

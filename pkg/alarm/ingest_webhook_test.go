@@ -70,6 +70,43 @@ func TestWebhookAlone(t *testing.T) {
 	}
 }
 
+// What a stranger put into labels far away does not get into the store for the whole
+// retention period; and it costs no other alert.
+func TestWebhookBoundsAlerts(t *testing.T) {
+	h := newHub(t, store.Embedded)
+	long := strings.Repeat("x", report.MaxStringBytes+1)
+	alert := func(name string, labels, annotations map[string]string) webhookItem {
+		all := maps.Clone(labels)
+		all[nameLabel] = name
+		return webhookItem{Status: "firing", Labels: all, Annotations: annotations, StartsAt: millis(1_790_000_000_000)}
+	}
+	many := make(map[string]string)
+	for n := range report.MaxAlertLabels {
+		many[fmt.Sprint("l", n)] = "v"
+	}
+	b, err := json.Marshal(message{Version: "4", Alerts: []webhookItem{
+		alert("LongLabel", map[string]string{"l": long}, nil),
+		alert("ManyLabels", many, nil),
+		alert("LongAnnotation", map[string]string{}, map[string]string{"a": long}),
+		alert("Good", map[string]string{}, map[string]string{"a": "b"}),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := post(t, newWebhook(h), string(b)); code != http.StatusOK {
+		t.Fatalf("status %d", code)
+	}
+	list, err := h.records.Page(t.Context(), Place{}, 10)
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%d records, %v, want 2", len(list), err)
+	}
+	for _, r := range list {
+		if name := r.Labels[nameLabel]; name != "Good" && name != "LongAnnotation" || (r.Annotations == nil) != (name == "LongAnnotation") {
+			t.Errorf("record %s with annotations of %d", name, len(r.Annotations))
+		}
+	}
+}
+
 func TestWebhookBesideAgent(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

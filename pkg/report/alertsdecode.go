@@ -86,7 +86,7 @@ func (a *Alerts) validate(cluster string, head AlertsHead) error {
 		return reject(ReasonTooLarge, "more than %d reasons to drop alerts", MaxAlertLabels)
 	}
 	for i := range a.Texts {
-		if err := a.Texts[i].validate(); err != nil {
+		if err := a.Texts[i].Validate(); err != nil {
 			return fmt.Errorf("text %d: %w", i, err)
 		}
 	}
@@ -96,7 +96,8 @@ func (a *Alerts) validate(cluster string, head AlertsHead) error {
 	return a.validateActive(head)
 }
 
-func (t *AlertText) validate() error {
+// Validate tells whether the text is within the limits. An error wraps fault.Invalid.
+func (t *AlertText) Validate() error {
 	switch {
 	case len(t.Labels) == 0:
 		return reject(ReasonMalformed, "no labels")
