@@ -8,12 +8,15 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -25,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/manager"
@@ -58,7 +62,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := mgr.Add(hubCluster); err != nil {
+	if err := mgr.Add(inBackground{hubCluster}); err != nil {
 		return err
 	}
 	if err := addReporter(mgr, hubCluster, o); err != nil {
@@ -107,6 +111,7 @@ func newManager(spoke *rest.Config, o Options) (ctrl.Manager, error) {
 		LeaseDuration:                 &o.LeaseDuration,
 		RenewDeadline:                 ptr.To(o.LeaseDuration * 2 / 3),
 		RetryPeriod:                   ptr.To(o.LeaseDuration / 6),
+		Controller:                    config.Controller{CacheSyncTimeout: hubPatience},
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
@@ -121,7 +126,20 @@ func newManager(spoke *rest.Config, o Options) (ctrl.Manager, error) {
 	return mgr, nil
 }
 
-// newHubCluster sees one object of the hub: our own add-on. Its role allows no more.
+// hubPatience is how long the hub may be away when the agent starts.
+const hubPatience = 365 * 24 * time.Hour
+
+// inBackground starts the connection to the hub without waiting for it, on every replica.
+// Alerts are taken and journalled while the hub is away, also by an agent that starts then.
+type inBackground struct{ hub cluster.Cluster }
+
+func (b inBackground) Start(ctx context.Context) error { return b.hub.Start(ctx) }
+
+// NeedLeaderElection implements controller-runtime's LeaderElectionRunnable.
+func (inBackground) NeedLeaderElection() bool { return false }
+
+// newHubCluster sees one object of the hub: our own add-on. Its role allows no more. It
+// asks the hub nothing, not even for its kinds.
 func newHubCluster(hub *rest.Config, clusterName string) (cluster.Cluster, error) {
 	scheme := runtime.NewScheme()
 	if err := addonv1beta1.Install(scheme); err != nil {
@@ -129,6 +147,11 @@ func newHubCluster(hub *rest.Config, clusterName string) (cluster.Cluster, error
 	}
 	c, err := cluster.New(hub, func(o *cluster.Options) {
 		o.Scheme = scheme
+		o.MapperProvider = func(*rest.Config, *http.Client) (meta.RESTMapper, error) {
+			mapper := meta.NewDefaultRESTMapper(nil)
+			mapper.Add(schema.GroupVersion(addonv1beta1.GroupVersion).WithKind("ManagedClusterAddOn"), meta.RESTScopeNamespace)
+			return mapper, nil
+		}
 		o.Logger = logr.FromSlogHandler(slog.Default().Handler())
 		o.Cache.ByObject = map[client.Object]cache.ByObject{&addonv1beta1.ManagedClusterAddOn{}: {
 			Namespaces: map[string]cache.Config{clusterName: {
