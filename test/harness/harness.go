@@ -237,6 +237,9 @@ func (e *Env) Cluster(name string) *Cluster {
 // Dir is the folder with the environment's files; logs/ below it has one file per process.
 func (e *Env) Dir() string { return e.dir }
 
+// EtcdURL is where the etcd of all apiservers is, and its metrics at /metrics.
+func (e *Env) EtcdURL() string { return e.etcdURL }
+
 // FreePort returns a port on 127.0.0.1 that stays this environment's own until Stop.
 func (e *Env) FreePort() (int, error) { return e.ports.next() }
 

@@ -15,7 +15,7 @@ func TestTakesAlertsWithoutHub(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	w := newWorld(ctx, t, 1)
+	w := newWorld(ctx, t, impatient())
 	if err := w.ready(ctx); err != nil {
 		t.Fatalf("%v\n%s", err, w.logs(40))
 	}

@@ -32,9 +32,9 @@ type harm struct {
 func (c *chaos) harms() []harm {
 	w := c.w
 	return []harm{
-		{"manager killed", func(context.Context) { c.anyOf(w.managers).kill() }, false},
+		{"manager killed", func(context.Context) { c.anyOf(w.replicas).kill() }, false},
 		{"all managers killed", c.killManagers, false},
-		{"manager frozen", func(ctx context.Context) { c.freeze(ctx, c.anyOf(w.managers)) }, false},
+		{"manager frozen", func(ctx context.Context) { c.freeze(ctx, c.anyOf(w.replicas)) }, false},
 		{"agent killed", c.killAgent, false},
 		{"agent killed", c.killAgent, false},
 		{"agent frozen and replaced", c.replaceAgent, false},
@@ -74,7 +74,7 @@ func (c *chaos) while(ctx context.Context, most time.Duration) {
 }
 
 func (c *chaos) killManagers(context.Context) {
-	for _, m := range c.w.managers {
+	for _, m := range c.w.replicas {
 		m.kill()
 	}
 }
@@ -108,19 +108,19 @@ func (c *chaos) replaceAgent(ctx context.Context) {
 	successor := c.w.agent(i)
 	c.slow.Go(func() {
 		_ = wait(ctx, long) // never ends early
-		leads := successor.log.says("alert journal open")
+		mustEnd := old.log.journals() && successor.log.journals()
 		old.signal(syscall.SIGCONT)
 		patience := leaseDuration
-		if leads {
+		if mustEnd {
 			patience = 20 * time.Second
 		}
 		select {
 		case <-old.gone:
 		case <-time.After(patience):
-			if leads {
+			if mustEnd {
 				c.fault("%s goes on though another took over", old.name)
 			}
-			old.kill() // it may go on to lead: the other could not take over
+			old.kill() // one of the two did not get as far as leading
 			<-old.gone
 		}
 		c.w.spokes[i].closeFirstDoor()

@@ -27,7 +27,8 @@ func TestNothingIsLost(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute+time.Duration(transitions)*60*time.Millisecond)
 	defer cancel()
 
-	w := newWorld(ctx, t, seed)
+	w := newWorld(ctx, t, impatient())
+	w.smos = startSubscribers(t, seed)
 	w.begin(ctx)
 
 	g := newGenerator(seed, w.spokes, transitions)
@@ -222,7 +223,7 @@ func (w *world) conclude(ctx context.Context, g *generator, c *chaos) {
 
 // proveInjected is the test of a build that loses transitions on their way into the
 // history, and an event on its way to the subscribers.
-func (v *verdict) proveInjected(t *testing.T, inHistory int) {
+func (v *verdict) proveInjected(t testing.TB, inHistory int) {
 	t.Helper()
 	if elsewhere := len(v.faults) - inHistory; inHistory == 0 || elsewhere == 0 {
 		t.Errorf("this build drops transitions and an event on purpose, and the checker noticed %d faults in the history and %d elsewhere: want some of each", inHistory, elsewhere)
@@ -265,7 +266,7 @@ func (w *world) judgeStore(ctx context.Context, v *verdict) (compacted uint64) {
 
 func (w *world) judgeDuplicates(v *verdict, c *chaos, duplicates, late, lostAcks int) {
 	restarts := 0
-	for _, m := range w.managers {
+	for _, m := range w.replicas {
 		restarts += m.endedAlone()
 	}
 	allowed := lostAcks + (c.interruptions()+restarts)*subscribers

@@ -144,7 +144,7 @@ func (u *unit) keep() {
 			u.kills--
 		} else {
 			u.alone++
-			u.log.note("ended by itself")
+			u.log.note(endedAlone)
 		}
 		retired := u.retired
 		u.mu.Unlock()
@@ -201,6 +201,12 @@ func (u *unit) endedAlone() int {
 	return u.alone
 }
 
+// What we note in between.
+const (
+	noteMark   = "---- "
+	endedAlone = "ended by itself"
+)
+
 // tail keeps the end of what a process said.
 type tail struct {
 	name  string
@@ -225,13 +231,22 @@ func (b *tail) Write(p []byte) (int, error) {
 }
 
 func (b *tail) note(text string) {
-	_, _ = fmt.Fprintf(b, "time=%s ---- %s\n", time.Now().Format(time.RFC3339Nano), text)
+	_, _ = fmt.Fprintf(b, "time=%s %s%s\n", time.Now().Format(time.RFC3339Nano), noteMark, text)
 }
 
-func (b *tail) says(text string) bool {
+// journals tells whether the process that runs, an agent, has opened the journal.
+func (b *tail) journals() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.ContainsFunc(b.lines, func(line string) bool { return strings.Contains(line, text) })
+	for _, line := range slices.Backward(b.lines) {
+		switch {
+		case strings.Contains(line, "alert journal open"):
+			return true
+		case strings.Contains(line, noteMark+"killed"), strings.Contains(line, noteMark+endedAlone):
+			return false // what is before was another process
+		}
+	}
+	return false
 }
 
 func (b *tail) last(n int) string {

@@ -34,7 +34,6 @@ import (
 
 const (
 	clusters     = 3
-	managers     = 2
 	hubNamespace = "o2ims"
 
 	// leaseDuration is how long a leader must have been silent before another takes over.
@@ -44,13 +43,14 @@ const (
 
 // world is all that runs.
 type world struct {
-	t     *testing.T
+	settings
+	t     testing.TB
 	env   *harness.Env
 	redis *redisserver.Server
 
 	managersToHub, agentsToHub, agentsToSpoke, managersToRedis *link
 
-	managers []*unit
+	replicas []*unit  // managers
 	apis     []string // URLs of the managers
 	token    string   // for them
 	http     *http.Client
@@ -62,9 +62,28 @@ type world struct {
 	retired []*unit // agents that another took over from
 }
 
-func newWorld(ctx context.Context, t *testing.T, seed uint64) *world {
+// settings are what differs between the loss test and measurements.
+type settings struct {
+	managers int
+	spokes   int
+	sync     bool // etcd waits for the disk, as Redis does in any case
+
+	managerFlags, agentFlags []string
+}
+
+// impatient makes everything that waits in production wait less.
+func impatient() settings {
+	lease := "--leader-lease-duration=" + leaseDuration.String()
+	return settings{
+		managers: 2, spokes: clusters,
+		managerFlags: []string{"--redis-timeout=1s", "--notification-timeout=1s", "--notification-first-retry=10ms", "--notification-longest-retry=200ms", lease},
+		agentFlags:   []string{"--alerts-min-interval=200ms", lease},
+	}
+}
+
+func newWorld(ctx context.Context, t testing.TB, s settings) *world {
 	t.Helper()
-	w := &world{t: t, http: &http.Client{
+	w := &world{settings: s, t: t, http: &http.Client{
 		Timeout:   20 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // who answers is not the question here
 	}}
@@ -73,12 +92,12 @@ func newWorld(ctx context.Context, t *testing.T, seed uint64) *world {
 	host := strings.TrimPrefix(w.env.Hub.Server(), "https://")
 	w.managersToHub, w.agentsToHub, w.agentsToSpoke = newLink(t, host), newLink(t, host), newLink(t, host)
 	w.managersToRedis = newLink(t, w.redis.Addr())
-	for i := range managers {
+	for i := range w.settings.managers {
 		u, err := w.startManager(i)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.managers = append(w.managers, u)
+		w.replicas = append(w.replicas, u)
 	}
 	for _, s := range w.spokes {
 		u, err := w.startAgent(s, "agent of "+s.name)
@@ -88,7 +107,6 @@ func newWorld(ctx context.Context, t *testing.T, seed uint64) *world {
 		w.agents = append(w.agents, u)
 	}
 	t.Cleanup(w.stop)
-	w.smos = startSubscribers(t, seed)
 	return w
 }
 
@@ -103,7 +121,7 @@ func (w *world) startServers(ctx context.Context) {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(w.redis.Stop)
-	w.env, err = harness.StartBare(ctx, harness.Options{Dir: filepath.Join(w.t.TempDir(), "env"), Progress: os.Stderr})
+	w.env, err = harness.StartBare(ctx, harness.Options{Dir: filepath.Join(w.t.TempDir(), "env"), Progress: os.Stderr, SyncWrites: w.sync})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -137,7 +155,7 @@ func (w *world) applyObjects(ctx context.Context) {
 		add(string(text))
 	}
 	add(hubObjects)
-	for i := range clusters {
+	for i := range w.settings.spokes {
 		s := &spoke{name: fmt.Sprintf("edge-%d", i)}
 		w.spokes = append(w.spokes, s)
 		add(strings.NewReplacer("CLUSTER", s.name, "AGENT", s.namespace()).Replace(clusterObjects))
@@ -229,15 +247,13 @@ func (w *world) startManager(i int) (*unit, error) {
 		return nil, err
 	}
 	w.apis = append(w.apis, fmt.Sprintf("https://127.0.0.1:%d", port))
-	return startUnit(fmt.Sprintf("manager %d", i), roleManager, []string{
+	return startUnit(fmt.Sprintf("manager %d", i), roleManager, append([]string{
 		"--kubeconfig=" + hub, "--namespace=" + hubNamespace, "--bind-address=127.0.0.1",
 		fmt.Sprintf("--api-port=%d", port), "--health-port=0", "--agent-image=example.net/o2ims",
 		"--token-audiences=https://kubernetes.default.svc", "--global-cloud-id=" + globalCloudID,
-		"--redis-url=redis://" + w.managersToRedis.address(), "--redis-timeout=1s",
+		"--redis-url=redis://" + w.managersToRedis.address(),
 		"--outbound-allow-networks=127.0.0.0/8", "--outbound-allow-http",
-		"--notification-timeout=1s", "--notification-first-retry=10ms", "--notification-longest-retry=200ms",
-		"--leader-lease-duration=" + leaseDuration.String(),
-	})
+	}, w.managerFlags...))
 }
 
 const globalCloudID = "8d0c4a0e-6d35-4f6b-9a44-0b7e5d6e3c11"
@@ -256,12 +272,11 @@ func (w *world) startAgent(s *spoke, name string) (*unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := startUnit(name, roleAgent, []string{
+	u, err := startUnit(name, roleAgent, append([]string{
 		"--kubeconfig=" + cluster, "--hub-kubeconfig=" + hub, "--cluster-name=" + s.name, "--namespace=" + s.namespace(),
 		"--bind-address=127.0.0.1", "--health-port=0", "--expect-probe=false", fmt.Sprintf("--alerts-port=%d", port),
 		"--alert-senders=" + s.namespace() + "/sender", "--alerts-tls-cert-file=", "--alerts-tls-key-file=",
-		"--alerts-min-interval=200ms", "--leader-lease-duration=" + leaseDuration.String(),
-	})
+	}, w.agentFlags...))
 	if err == nil {
 		s.openDoor(fmt.Sprintf("https://127.0.0.1:%d", port))
 	}
@@ -294,7 +309,7 @@ func (w *world) succeed(i int) (old *unit, err error) {
 func (w *world) units() []*unit {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Concat(w.managers, w.agents, w.retired)
+	return slices.Concat(w.replicas, w.agents, w.retired)
 }
 
 func (w *world) stop() {
@@ -437,7 +452,7 @@ const (
 	subscribers
 )
 
-func startSubscribers(t *testing.T, seed uint64) []*subscriber {
+func startSubscribers(t testing.TB, seed uint64) []*subscriber {
 	t.Helper()
 	dir := t.TempDir()
 	var all []*subscriber
