@@ -439,10 +439,11 @@ func HealthOf(cluster string, available, addOn, degraded *ConditionState, hasAdd
 	if !hasAddOn {
 		addOn, degraded = nil, nil
 	}
-	h.Silent, h.Why = silence(available, addOn)
 	if available != nil && available.Status == "False" {
 		h.Unavailable, h.UnavailableMessage = available.Since, available.Message
+		addOn = nil // without an apiserver the agent has no Lease to renew
 	}
+	h.Silent, h.Why = silence(available, addOn)
 	if degraded != nil && degraded.Status == "True" {
 		h.Degraded, h.DegradedMessage = degraded.Since, degraded.Message
 	}

@@ -125,6 +125,7 @@ func TestHealthOf(t *testing.T) {
 		{name: "both speak", available: state("True", 0), addOn: state("True", 0), hasAddOn: true},
 		{name: "klusterlet silent", available: state("Unknown", time.Hour), addOn: state("True", 0), hasAddOn: true, want: noon.Add(-time.Hour)},
 		{name: "unwell is not silent", available: state("False", time.Hour), addOn: state("True", 0), hasAddOn: true, unavailable: noon.Add(-time.Hour)},
+		{name: "unwell, and so is the agent", available: state("False", time.Hour), addOn: state("Unknown", time.Minute), hasAddOn: true, unavailable: noon.Add(-time.Hour)},
 		{name: "unwell without add-on", available: state("False", time.Hour), unavailable: noon.Add(-time.Hour)},
 		{name: "agent silent", available: state("True", 0), addOn: state("Unknown", time.Minute), hasAddOn: true, want: noon.Add(-time.Minute)},
 		{name: "agent unwell", available: state("True", 0), addOn: state("False", time.Minute), hasAddOn: true, want: noon.Add(-time.Minute)},
