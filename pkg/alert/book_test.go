@@ -287,23 +287,23 @@ func TestTheEndOfAStormIsRepeated(t *testing.T) {
 	b, seq := NewBook(), uint64(0)
 	storm := func(at int64, resolved bool) (transitions int) {
 		for i := range MaxOpen {
-			s := said{at: at, starts: 0, ends: 1000, resolved: resolved, via: ViaPush}
+			s := said{at: at + int64(i), starts: 0, ends: 1000, resolved: resolved, via: ViaPush}
 			entries, _ := b.Observe(s.observation(map[string]string{"n": fmt.Sprint(i)}), seq)
 			b.commit()
 			seq += uint64(len(entries))
 			transitions += len(entries)
 			if i%500 == 0 {
-				b.bury(noon.UnixMilli() + at)
+				b.bury(noon.UnixMilli() + at + int64(i))
 			}
 		}
-		b.bury(noon.UnixMilli() + at)
+		b.bury(noon.UnixMilli() + at + MaxOpen)
 		return transitions
 	}
-	if n := storm(5, false) + storm(1005, true); n != 2*MaxOpen {
+	if n := storm(5, false) + storm(60_000, true); n != 2*MaxOpen {
 		t.Fatalf("%d transitions, want %d", n, 2*MaxOpen)
 	}
 	for minute := range int64(3) {
-		if n := storm(1005+minute*60_000, true); n != 0 {
+		if n := storm((minute+2)*60_000, true); n != 0 {
 			t.Errorf("said again: %d transitions", n)
 		}
 	}
