@@ -93,7 +93,7 @@ func TestChart(t *testing.T) {
 		"ServiceAccount/o2ims-manager", "ClusterRole/o2ims-manager", "ClusterRoleBinding/o2ims-manager", "Role/o2ims-manager", "RoleBinding/o2ims-manager",
 		"Role/o2ims-manager-events", "RoleBinding/o2ims-manager-events", "Deployment/o2ims-manager", "Service/o2ims", "ClusterManagementAddOn/o2ims",
 		"ClusterRole/o2ims-resources-view", "ClusterRole/o2ims-resources-edit",
-		"ClusterRole/o2ims-alert-sender", "ClusterRole/o2ims-all-paths", "ClusterRole/o2ims-documents", "ClusterRoleBinding/o2ims-documents",
+		"ClusterRole/o2ims-hub-alert-sender", "ClusterRole/o2ims-all-paths", "ClusterRole/o2ims-documents", "ClusterRoleBinding/o2ims-documents",
 	}
 	for _, role := range []string{"reader", "subscriber", "maintainer", "provisioner", "deployer", "admin"} {
 		basic = append(basic, "ClusterRole/o2ims-"+role, "ClusterRoleBinding/o2ims-"+role)
@@ -123,6 +123,16 @@ func TestChart(t *testing.T) {
 				t.Errorf("rendered %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// A hub may manage itself. Then what the chart installs and what the add-on brings are in
+// one cluster, and objects of one name would be fought for.
+func TestChartAndManifestsShareNoName(t *testing.T) {
+	for name := range mustInstall(t, `{}`) {
+		if kind, _, _ := strings.Cut(name, "/"); strings.HasPrefix(kind, "Cluster") && slices.Contains(plainObjects, name) {
+			t.Errorf("the chart and the add-on both have %s", name)
+		}
 	}
 }
 
