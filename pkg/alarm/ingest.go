@@ -107,6 +107,7 @@ type Report struct {
 type Result struct {
 	Answer report.AlertsIngested // to be written once it is durable
 	Again  time.Duration         // when to apply the same report again; 0: not before there is another
+	Writes int                   // how many records were written
 }
 
 // Apply takes a report in. Doing so again changes nothing. An error wraps
@@ -159,7 +160,7 @@ func (i *Ingest) apply(ctx context.Context, in *intake, r *Report) (Result, erro
 		}
 	}
 	i.count(in, r)
-	return Result{Answer: a.answer()}, nil
+	return Result{Answer: a.answer(), Writes: a.writes}, nil
 }
 
 // turned is a journal in the epoch of a report.
@@ -185,6 +186,7 @@ type application struct {
 	stored  store.Journal // as it is stored
 	journal store.Journal // as it will be
 	gap     *store.Gap
+	writes  int // records that were written
 }
 
 // answer says how far we are.
@@ -344,6 +346,7 @@ func (a *application) write(ctx context.Context, b *batch) error {
 	if err := a.term.WriteAlarms(ctx, out); err != nil {
 		return err
 	}
+	a.writes += len(out.Writes)
 	a.ingest.meters.wrote(&out)
 	if g := a.gap; g != nil {
 		slog.ErrorContext(ctx, "transitions of alerts are lost", "managedCluster", g.Cluster, "epoch", g.Epoch, "first", g.First, "last", g.Last)
@@ -499,8 +502,8 @@ func (i *Ingest) count(in *intake, r *Report) {
 	if last.epoch != r.Head.Epoch {
 		last = reportedCounts{}
 	}
-	i.meters.compacted.Add(float64(r.Alerts.Compacted - min(last.compacted, r.Alerts.Compacted)))
-	i.meters.dropped.Add(float64(dropped - min(last.dropped, dropped)))
+	i.meters.compacted.Add(plausible(r.Alerts.Compacted - min(last.compacted, r.Alerts.Compacted)))
+	i.meters.dropped.Add(plausible(dropped - min(last.dropped, dropped)))
 	in.reported = reportedCounts{r.Head.Epoch, r.Alerts.Compacted, dropped}
 }
 

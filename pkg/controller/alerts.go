@@ -87,6 +87,27 @@ type alertState struct {
 	again       time.Time // when to look again whatever comes; zero: not
 	refused     string    // hash of rules whose report cannot be used
 	disabled    time.Time // since when there is no add-on; zero while there is
+
+	owed   float64   // writes beyond the rate
+	repaid time.Time // until when owed was reckoned
+}
+
+// What one managed cluster may have written: a storm at once, and a rate for good. Alarms
+// are kept for weeks in a store that all clusters share. Who writes more has to wait, and
+// loses nothing: its journal keeps what is not confirmed.
+const (
+	writesAtOnce    = 50_000
+	writesPerSecond = 100
+)
+
+// wait is how long the cluster has to wait for the store to be its turn again.
+func (s *alertState) wait(now time.Time) time.Duration {
+	s.owed = max(0, s.owed-now.Sub(s.repaid).Seconds()*writesPerSecond)
+	s.repaid = now
+	if s.owed <= writesAtOnce {
+		return 0
+	}
+	return time.Duration((s.owed - writesAtOnce) / writesPerSecond * float64(time.Second))
 }
 
 // SetUpAlerts adds the intake of alerts reports to the manager, whose cache must have been
@@ -221,6 +242,10 @@ func (r *AlertsReconciler) take(ctx context.Context, cluster string, addon *addo
 	fingerprint := report.KindAlerts.Fingerprint(r.seed, conditions) ^ 31*report.KindRules.Fingerprint(r.seed, conditions)
 	due := !state.again.IsZero() && !r.now().Before(state.again)
 	if state.term != term || state.fingerprint != fingerprint || due {
+		if wait := state.wait(r.now()); wait > 0 {
+			slog.WarnContext(ctx, "managed cluster has too many changes of alerts, they are taken in later", "managedCluster", cluster, "wait", wait)
+			return max(wait, notYet), nil
+		}
 		if err := r.ingest(ctx, cluster, addon, state); err != nil {
 			return 0, err
 		}
@@ -256,6 +281,7 @@ func (r *AlertsReconciler) ingest(ctx context.Context, cluster string, addon *ad
 	if err != nil {
 		return err
 	}
+	state.owed += float64(result.Writes)
 	if result.Answer.Need, err = r.rules(ctx, cluster, head.Rules, addon, state); err != nil {
 		return err
 	}

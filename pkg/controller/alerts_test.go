@@ -41,6 +41,7 @@ type intake struct {
 	open     []string
 	volatile bool // nothing becomes durable
 	full     bool // there is no room for rules
+	writes   int  // of each report
 }
 
 func newIntake() *intake {
@@ -59,7 +60,7 @@ func (i *intake) Apply(_ context.Context, r alarm.Report) (alarm.Result, error) 
 		return alarm.Result{}, err
 	}
 	i.applied[r.Cluster] = max(i.applied[r.Cluster], r.Head.Last)
-	return alarm.Result{Again: i.again, Answer: report.AlertsIngested{
+	return alarm.Result{Again: i.again, Writes: i.writes, Answer: report.AlertsIngested{
 		Store: storeID, Epoch: r.Head.Epoch, Seq: i.applied[r.Cluster], Reason: report.ReasonIngested,
 	}}, nil
 }
@@ -368,6 +369,22 @@ func TestRulesWithoutRoom(t *testing.T) {
 	if got, want := w.said(), []string{"Ingested store=" + storeID + " epoch=" + epoch + " seq=1"}; !slices.Equal(got, want) {
 		t.Errorf("answers %q, want %q", got, want)
 	}
+}
+
+// A cluster that floods the store has to wait, and is taken in afterwards.
+func TestAFloodHasToWait(t *testing.T) {
+	w := newAlertsWorld(t, managedCluster("edge-1"), addonOf("edge-1", alertConditions(t, "edge-1", 1, report.RulesUnknown)...))
+	w.intake.writes = writesAtOnce + 1000*writesPerSecond
+	w.reconcile("edge-1")
+	w.want("a storm", "apply edge-1")
+	w.intake.lead(&store.Term{}) // it would be looked at again
+	if wait := w.reconcile("edge-1").RequeueAfter; wait != 1000*time.Second {
+		t.Errorf("wait %s, want 1000s", wait)
+	}
+	w.want("more")
+	w.clock.t = w.clock.t.Add(1001 * time.Second)
+	w.reconcile("edge-1")
+	w.want("later", "apply edge-1")
 }
 
 func TestCurrentHead(t *testing.T) {
