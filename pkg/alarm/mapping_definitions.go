@@ -65,6 +65,8 @@ type Catalogue struct {
 	store   *store.Store
 	current atomic.Pointer[Known]
 
+	news chan struct{} // of capacity 1: current is not what it was
+
 	mu   sync.Mutex
 	read []string // what current was made of; see sources
 }
@@ -78,7 +80,7 @@ type Known struct {
 
 // NewCatalogue returns a catalogue that knows only our own alarms until Refresh.
 func NewCatalogue(s *store.Store) *Catalogue {
-	c := &Catalogue{store: s}
+	c := &Catalogue{store: s, news: make(chan struct{}, 1)}
 	c.current.Store(newIndex().known())
 	return c
 }
@@ -116,6 +118,10 @@ func (c *Catalogue) Refresh(ctx context.Context) (changed bool, err error) {
 	}
 	c.read = from
 	c.current.Store(x.known())
+	select {
+	case c.news <- struct{}{}:
+	default: // Run has not come to the news before
+	}
 	return true, nil
 }
 
@@ -152,22 +158,25 @@ func (c *Catalogue) Loaded() bool {
 const refreshInterval = 10 * time.Second
 
 // Run refreshes the catalogue until ctx ends, and calls changed each time that what it
-// knows has changed. Every replica runs it.
+// knows has changed, whoever refreshed it. Every replica runs it.
 func (c *Catalogue) Run(ctx context.Context, changed func()) error {
 	ticker := time.NewTicker(refreshInterval)
 	defer ticker.Stop()
 	for {
-		news, err := c.Refresh(ctx)
-		if err != nil && ctx.Err() == nil {
+		if _, err := c.Refresh(ctx); err != nil && ctx.Err() == nil {
 			slog.WarnContext(ctx, "alerting rules not read", "error", err)
 		}
-		if news && changed != nil {
-			changed()
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-c.news:
+				if changed != nil {
+					changed()
+				}
+			case <-ticker.C:
+				waiting = false
+			}
 		}
 	}
 }

@@ -177,6 +177,31 @@ func TestDefinitionsResolve(t *testing.T) {
 	}
 }
 
+// The dictionaries of the replica that takes rules in are filled like those of any other.
+func TestRulesFillDictionariesAtOnce(t *testing.T) {
+	h := newHub(t, store.Embedded)
+	c := h.ingest.mapper.catalogue
+	filled := make(chan *Known, 10)
+	go func() { _ = c.Run(t.Context(), func() { filled <- c.Known() }) }() // ends with the test
+	<-filled                                                               // with our own
+	groups := []report.RuleGroup{{Name: "node", Rules: []report.AlertRule{{Alert: "NodeDown", Expr: "up == 0"}}}}
+	_, hash, err := report.CanonicalRules(groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.ingest.Rules(t.Context(), "edge-1", hash); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.ingest.SetRules(t.Context(), hash, groups); err != nil {
+		t.Fatal(err)
+	}
+	for known := range filled { // first, maybe, with news that somebody has rules
+		if _, found := known.byName["NodeDown"]; found {
+			return
+		}
+	}
+}
+
 // What a managed cluster says of an alert that others have, too, counts only when most say
 // so, however its hash sorts; and nobody can make dictionaries grow without bound.
 func TestRulesOfAHostileCluster(t *testing.T) {
