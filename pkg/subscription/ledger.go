@@ -166,7 +166,13 @@ func (a *Admin) resume(w http.ResponseWriter, r *http.Request) error {
 
 // Ledger reads everything.
 func (a *Admin) Ledger(ctx context.Context) (Ledger, error) {
-	// Progress before the newest event: what happens in between is pending, not ahead.
+	// Events go while this is read. What is kept is read first: events are removed when all
+	// have got them, so what is gone by now is behind every cursor that is read later. The
+	// newest is read last: what happens in between is pending, not ahead.
+	kept, err := a.Store.Stream(ctx)
+	if err != nil {
+		return Ledger{}, err
+	}
 	subs, err := a.Store.Subscriptions(ctx, "")
 	if err != nil {
 		return Ledger{}, err
@@ -179,7 +185,7 @@ func (a *Admin) Ledger(ctx context.Context) (Ledger, error) {
 	if err != nil {
 		return Ledger{}, err
 	}
-	stream, err := a.Store.Stream(ctx)
+	newest, err := a.Store.Newest(ctx)
 	if err != nil {
 		return Ledger{}, err
 	}
@@ -190,18 +196,21 @@ func (a *Admin) Ledger(ctx context.Context) (Ledger, error) {
 			ID: a.Store.ID(), Redis: a.Store.Address(), Durability: string(policy),
 			AcknowledgementDelay: policy.Delay().String(), SurvivesCrash: policy.Durable(),
 		},
-		Journal: JournalLedger{Newest: stream.Newest, Kept: stream.Length},
+		Journal: JournalLedger{Newest: newest, Kept: kept.Length},
 		Totals:  make(map[string]StateTotal), Missing: []string{}, Subscriptions: []SubscriptionLedger{},
 	}
-	if stream.First != nil {
-		l.Journal.Oldest = stream.First.Seq
+	switch {
+	case kept.First != nil:
+		l.Journal.Oldest = kept.First.Seq
+	case newest > kept.Newest: // there was none, and what has come since is kept
+		l.Journal.Oldest, l.Journal.Kept = kept.Newest+1, int64(newest-kept.Newest)
 	}
 	for _, sub := range subs {
 		p, found := progress[sub.ID]
 		if !found { // deleted meanwhile
 			continue
 		}
-		s := ledgerOf(sub, p, stream.Newest)
+		s := ledgerOf(sub, p, newest)
 		l.Subscriptions = append(l.Subscriptions, s)
 		total := l.Totals[s.State]
 		total.Subscriptions++
@@ -255,7 +264,7 @@ func (l *Ledger) missing() []string {
 		if s.Cursor > l.Journal.Newest {
 			say("subscription %s: its cursor %d is ahead of the journal: redis lost events", s.ID, s.Cursor)
 		}
-		if first := s.Cursor + 1; s.Pending > 0 && (l.Journal.Oldest > first || l.Journal.Kept == 0) {
+		if first := s.Cursor + 1; s.Pending > 0 && (l.Journal.Oldest > first || l.Journal.Oldest == 0) {
 			say("subscription %s: events from %d on are pending and kept only from %d", s.ID, first, l.Journal.Oldest)
 		}
 	}
