@@ -57,7 +57,7 @@ func (c *chaos) run(ctx context.Context) {
 	harms := c.harms()
 	for wait(ctx, time.Duration(50+c.random.IntN(700))*time.Millisecond) == nil {
 		h := harms[c.random.IntN(len(harms))]
-		if h.slow && (!c.long || c.random.IntN(5) != 0) {
+		if h.slow && !c.long {
 			continue
 		}
 		c.count(h.name)
