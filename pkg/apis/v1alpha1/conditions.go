@@ -24,3 +24,42 @@ const (
 	ReasonNoConflict   = "NoConflict"
 	ReasonNodesClaimed = "NodesClaimed" // by a pool of the same priority
 )
+
+// Types of conditions of the Inventory, beside ConditionReady. They are the leader's view.
+const (
+	// ConditionConfigurationApplied tells whether the spec, and every Secret and ConfigMap
+	// that it names, is in use as it is. While it is False the last good one stays in use.
+	ConditionConfigurationApplied = "ConfigurationApplied"
+
+	// ConditionIssuersReachable tells whether the keys of every issuer are known.
+	ConditionIssuersReachable = "IssuersReachable"
+
+	// ConditionSMORegistrationCompleted tells whether the SMO took the registration that
+	// says what is so now.
+	ConditionSMORegistrationCompleted = "SmoRegistrationCompleted"
+
+	// ConditionInventoryAvailable and ConditionMonitoringAvailable tell whether a service
+	// can do all that it offers.
+	ConditionInventoryAvailable  = "InfrastructureInventoryAvailable"
+	ConditionMonitoringAvailable = "InfrastructureMonitoringAvailable"
+)
+
+// Reasons of the Inventory's conditions.
+const (
+	ReasonApplied          = "Applied"
+	ReasonInvalidReference = "InvalidReference" // a Secret or ConfigMap that is not there, or does not hold what it should
+	ReasonInvalidSpec      = "InvalidSpec"      // what no rule of the CRD could see
+
+	ReasonIssuersReachable   = "IssuersReachable"
+	ReasonIssuersUnreachable = "IssuersUnreachable"
+	ReasonNoIssuers          = "NoIssuers"
+
+	ReasonSMORegistrationSuccessful = "SmoRegistrationSuccessful"
+	ReasonSMORegistrationFailed     = "SmoRegistrationFailed"
+	ReasonSMONotConfigured          = "SmoNotConfigured"
+	ReasonSMORegistrationPending    = "SmoRegistrationPending"
+
+	ReasonAvailable        = "Available"
+	ReasonSwitchedOff      = "SwitchedOff"
+	ReasonStoreUnavailable = "StoreUnavailable" // Redis; reads go on, subscriptions and alarms wait
+)

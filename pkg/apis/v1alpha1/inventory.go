@@ -16,6 +16,7 @@ const InventoryName = "default"
 // +kubebuilder:printcolumn:name="Sites",type=integer,JSONPath=`.status.oCloudSites`
 // +kubebuilder:printcolumn:name="Pools",type=integer,JSONPath=`.status.resourcePools`
 // +kubebuilder:printcolumn:name="Resources",type=integer,JSONPath=`.status.resources`
+// +kubebuilder:printcolumn:name="Registered",type=string,JSONPath=`.status.conditions[?(@.type=="SmoRegistrationCompleted")].status`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="URI",type=string,priority=1,JSONPath=`.status.serviceUri`
@@ -75,6 +76,65 @@ type InventorySpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
 	Extensions map[string]string `json:"extensions,omitempty"`
+
+	// services that are served. What is not named answers 404, except to those who may not
+	// know. Empty: all of them.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Services []ServiceSpec `json:"services,omitempty"`
+
+	// smo is whom this O-Cloud registers with.
+	//
+	// +optional
+	SMO *SMOSpec `json:"smo,omitempty"`
+
+	// authentication says whose calls are accepted.
+	//
+	// +optional
+	Authentication *AuthenticationSpec `json:"authentication,omitempty"`
+
+	// caBundleName names a ConfigMap in the manager's namespace whose ca-bundle.crt is
+	// trusted beside the system's, for the SMO, its callbacks and OAuth servers.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	CABundleName string `json:"caBundleName,omitempty"`
+
+	// retention says how long what has passed is kept.
+	//
+	// +optional
+	Retention *RetentionSpec `json:"retention,omitempty"`
+}
+
+// ServiceSpec is one service of the O2 IMS interface.
+type ServiceSpec struct {
+	// name of the service, as in its path.
+	//
+	// +required
+	// +kubebuilder:validation:Enum=infrastructureInventory;infrastructureMonitoring
+	Name string `json:"name"`
+
+	// versions that are served. Empty: all that the manager's flags allow.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:items:Enum=v1;v2
+	Versions []string `json:"versions,omitempty"`
+}
+
+// RetentionSpec says how long what has passed is kept.
+type RetentionSpec struct {
+	// alarmDays is how long cleared alarms are kept, until a client says otherwise in the
+	// alarmServiceConfiguration. Empty: 15.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=3650
+	AlarmDays int32 `json:"alarmDays,omitempty"`
 }
 
 // InventoryStatus counts what the API shows.
@@ -96,6 +156,10 @@ type InventoryStatus struct {
 
 	// resources counts servers, without the elements in them.
 	Resources int32 `json:"resources"`
+
+	// smoRegistration is what the SMO was told last.
+	// +optional
+	SMORegistration *SMORegistrationStatus `json:"smoRegistration,omitempty"`
 
 	// +listType=map
 	// +listMapKey=type

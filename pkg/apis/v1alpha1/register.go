@@ -6,8 +6,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
+// GroupName is the API group of the kinds in this package.
+const GroupName = "o2ims.open-cluster-management.io"
+
 // GroupVersion is that of the kinds in this package.
-var GroupVersion = schema.GroupVersion{Group: "o2ims.open-cluster-management.io", Version: "v1alpha1"}
+var GroupVersion = schema.GroupVersion{Group: GroupName, Version: "v1alpha1"}
 
 // AddToScheme registers the kinds in this package.
 func AddToScheme(scheme *runtime.Scheme) error {
