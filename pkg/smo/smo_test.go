@@ -11,15 +11,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/o2ims/o2ims/pkg/fault"
 )
@@ -247,39 +244,6 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// tokens is a source of tokens t1, t2 …; a refused one is followed by the next.
-type tokens struct{ n atomic.Int32 }
-
-func (s *tokens) Token(context.Context) (string, error) { return fmt.Sprint("t", s.n.Load()+1), nil }
-func (s *tokens) Refused(string)                        { s.n.Add(1) }
-
-func TestTokensGoToKnownHostsOnly(t *testing.T) {
-	var seen []string
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen = append(seen, r.Header.Get("Authorization"))
-		if len(seen) == 1 {
-			w.WriteHeader(http.StatusUnauthorized)
-		}
-	}))
-	defer s.Close()
-	u, _ := url.Parse(s.URL)
-	known := toLoopback
-	known.Hosts = []string{u.Host}
-	c := client(t, known, Parts{Tokens: &tokens{}})
-	for range 2 {
-		if _, err := get(t, c, s.URL); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := get(t, client(t, toLoopback, Parts{Tokens: &tokens{}}), s.URL); err != nil {
-		t.Fatal(err)
-	}
-	want := []string{"Bearer t1", "Bearer t2", ""}
-	if strings.Join(seen, ",") != strings.Join(want, ",") {
-		t.Errorf("Authorization = %q, want %q", seen, want)
-	}
-}
-
 func TestReach(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
 	defer s.Close()
@@ -301,60 +265,4 @@ func TestErrorsKeepSecrets(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("error = %v, want one without the query", err)
 	}
-}
-
-// nameServer answers questions for addresses by a function, on loopback.
-func nameServer(t testing.TB, answer func(name string) []netip.Addr) *net.Resolver {
-	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	go func() {
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			if reply := answerDNS(buf[:n], answer); reply != nil {
-				_, _ = conn.WriteTo(reply, from)
-			}
-		}
-	}()
-	return &net.Resolver{PreferGo: true, StrictErrors: false, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "udp", conn.LocalAddr().String())
-	}}
-}
-
-func answerDNS(query []byte, answer func(name string) []netip.Addr) []byte {
-	var p dnsmessage.Parser
-	header, err := p.Start(query)
-	if err != nil {
-		return nil
-	}
-	question, err := p.Question()
-	if err != nil {
-		return nil
-	}
-	addresses := answer(strings.ToLower(question.Name.String()))
-	header.Response, header.Authoritative = true, true
-	if addresses == nil {
-		header.RCode = dnsmessage.RCodeNameError
-	}
-	b := dnsmessage.NewBuilder(nil, header)
-	_ = b.StartQuestions()
-	_ = b.Question(question)
-	_ = b.StartAnswers()
-	for _, a := range addresses {
-		if a.Is4() && question.Type == dnsmessage.TypeA {
-			_ = b.AResource(dnsmessage.ResourceHeader{Name: question.Name, Class: question.Class}, dnsmessage.AResource{A: a.As4()})
-		}
-	}
-	reply, err := b.Finish()
-	if err != nil {
-		return nil
-	}
-	return reply
 }

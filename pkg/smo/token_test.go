@@ -1,0 +1,409 @@
+package smo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/o2ims/o2ims/pkg/fault"
+)
+
+func readAll(r *http.Request) string {
+	body, _ := io.ReadAll(r.Body)
+	return string(body)
+}
+
+// configured returns a client with settings, and the clock that it goes by.
+func configured(t testing.TB, s Settings) (*Client, *clocktesting.FakeClock) {
+	t.Helper()
+	now := clocktesting.NewFakeClock(time.Unix(1_800_000_000, 0))
+	c := client(t, toLoopback, Parts{Clock: now})
+	if err := c.Configure(s); err != nil {
+		t.Fatal(err)
+	}
+	return c, now
+}
+
+// call sends a body and returns the status, or 0 and the error.
+func call(t testing.TB, c *Client, target, body string) (int, error) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	response.Body.Close()
+	return response.StatusCode, nil
+}
+
+func mustCall(t testing.TB, c *Client, target string) {
+	t.Helper()
+	if status, err := call(t, c, target, ""); err != nil || status != http.StatusOK {
+		t.Fatalf("call: %d, %v, want 200", status, err)
+	}
+}
+
+func TestTokenRequest(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*OAuth)
+		want   url.Values
+	}{
+		{"basic is the default", func(*OAuth) {}, url.Values{"basic": {"o+cloud"}}},
+		{"basic", func(o *OAuth) { o.AuthStyle = "basic" }, url.Values{"basic": {"o+cloud"}}},
+		{"body", func(o *OAuth) { o.AuthStyle = "body" }, url.Values{"client_id": {"o cloud"}, "client_secret": {"s:+&%"}}},
+		{"scopes and audience", func(o *OAuth) { o.Scopes, o.Audience = []string{"a:b", "c"}, "https://smo" },
+			url.Values{"basic": {"o+cloud"}, "scope": {"a:b c"}, "audience": {"https://smo"}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			i := newIssuer(t, "s:+&%")
+			smo := newConsumer(t, i, nil)
+			o := i.oauth("s:+&%")
+			tc.change(o)
+			c, _ := configured(t, Settings{OAuth: o, Hosts: []string{smo.host()}})
+			mustCall(t, c, smo.URL)
+			tc.want.Set("grant_type", "client_credentials")
+			tc.want.Set("path", "/token")
+			if got := i.requests[0].Encode(); got != tc.want.Encode() {
+				t.Errorf("request = %s, want %s", got, tc.want.Encode())
+			}
+		})
+	}
+}
+
+func TestTokensGoToKnownHostsOnly(t *testing.T) {
+	i := newIssuer(t, "s")
+	smo := newConsumer(t, nil, nil)
+	u, _ := url.Parse(smo.URL)
+	for _, tc := range []struct {
+		name            string
+		options, listed []string
+		target          string
+		want            string
+	}{
+		{"the SMO's host", nil, []string{u.Hostname()}, smo.URL, "Bearer t1"},
+		{"the SMO's host and port", nil, []string{u.Host}, smo.URL, "Bearer t1"},
+		{"another port", nil, []string{u.Hostname() + ":443"}, smo.URL, ""},
+		{"the port of http", nil, []string{u.Hostname() + ":80"}, smo.URL, ""},
+		{"another host", nil, []string{"smo.example.net"}, smo.URL, ""},
+		{"none", nil, nil, smo.URL, ""},
+		{"a host of the flag", []string{u.Host, i.Listener.Addr().String()}, nil, smo.URL, "Bearer t1"},
+		{"another name of it", nil, []string{"localhost"}, smo.URL, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := toLoopback
+			o.Hosts = tc.options
+			i.change(func(i *issuer) { i.issued = 0 })
+			c := client(t, o, Parts{})
+			if err := c.Configure(Settings{OAuth: i.oauth("s"), Hosts: tc.listed}); err != nil {
+				t.Fatal(err)
+			}
+			mustCall(t, c, tc.target)
+			if got := smo.sent(); got != tc.want {
+				t.Errorf("Authorization = %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestTokenIsNotSentInTheClear has a host listed, and a URL without TLS.
+func TestTokenIsNotSentInTheClear(t *testing.T) {
+	c := client(t, Options{AllowNetworks: []string{"127.0.0.1"}}, Parts{})
+	if err := c.Configure(Settings{Hosts: []string{"127.0.0.1"}, OAuth: &OAuth{TokenURL: "https://127.0.0.1:1/", ClientID: "c", ClientSecret: "s"}}); err != nil {
+		t.Fatal(err)
+	}
+	smo := newConsumer(t, nil, nil)
+	if _, err := call(t, c, smo.URL, ""); !errors.Is(err, fault.Invalid) || smo.sent() != "" {
+		t.Errorf("http: %v, want invalid and nothing sent", err)
+	}
+}
+
+func TestTokenIsCachedUntilItExpires(t *testing.T) {
+	i := newIssuer(t, "s")
+	smo := newConsumer(t, i, nil)
+	c, now := configured(t, Settings{OAuth: i.oauth("s"), Hosts: []string{smo.host()}})
+	for _, step := range []struct {
+		after time.Duration
+		want  int // requests for tokens so far
+	}{{0, 1}, {0, 1}, {30 * time.Minute, 1}, {29*time.Minute - time.Second, 1}, {59 * time.Minute, 2}, {time.Hour, 3}} {
+		now.Step(step.after)
+		mustCall(t, c, smo.URL)
+		if got := i.count(); got != step.want {
+			t.Errorf("%s later: %d tokens fetched, want %d", step.after, got, step.want)
+		}
+	}
+}
+
+// TestTokenIsRenewedBeside shows that nobody waits for, or fails with, a token endpoint as
+// long as there is a token that is good.
+func TestTokenIsRenewedBeside(t *testing.T) {
+	i := newIssuer(t, "s")
+	smo := newConsumer(t, i, nil)
+	c, now := configured(t, Settings{OAuth: i.oauth("s"), Hosts: []string{smo.host()}})
+	mustCall(t, c, smo.URL)
+	hold := make(chan struct{})
+	i.change(func(i *issuer) { i.hold = hold })
+	now.Step(time.Hour - 30*time.Second)
+	mustCall(t, c, smo.URL) // its renewal hangs
+	mustCall(t, c, smo.URL)
+	close(hold)
+	tokens := c.current.Load().tokens
+	if text, err := wait(t, tokens); err != nil || text != "t2" {
+		t.Errorf("after the renewal: %q, %v, want t2", text, err)
+	}
+	i.change(func(i *issuer) { i.hold, i.status = nil, http.StatusServiceUnavailable })
+	now.Step(time.Hour - 30*time.Second)
+	mustCall(t, c, smo.URL)
+	if _, err := wait(t, tokens); err != nil {
+		t.Errorf("the token is good and its renewal failed: %v, want the token", err)
+	}
+	now.Step(time.Minute)
+	if _, err := call(t, c, smo.URL, ""); !errors.Is(err, ErrToken) {
+		t.Errorf("after it has expired: %v, want ErrToken", err)
+	}
+	if got := i.count(); got > 4 {
+		t.Errorf("%d requests for tokens, want at most 4", got)
+	}
+}
+
+// wait lets a renewal that is under way end.
+func wait(t testing.TB, s *tokenSource) (string, error) {
+	t.Helper()
+	s.mu.Lock()
+	f := s.underway
+	s.mu.Unlock()
+	if f != nil {
+		<-f.done
+	}
+	return s.Token(t.Context())
+}
+
+func TestTokenIsFetchedOnceForMany(t *testing.T) {
+	i := newIssuer(t, "s")
+	smo := newConsumer(t, i, nil)
+	c, _ := configured(t, Settings{OAuth: i.oauth("s"), Hosts: []string{smo.host()}})
+	hold := make(chan struct{})
+	i.change(func(i *issuer) { i.hold = hold })
+
+	gone, leave := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() {
+		_, err := c.current.Load().tokens.Token(gone)
+		left <- err
+	}()
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("who does not want to wait any more: %v, want canceled", err)
+	}
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			if status, err := call(t, c, smo.URL, ""); err != nil || status != http.StatusOK {
+				t.Errorf("call: %d, %v", status, err)
+			}
+		})
+	}
+	close(hold)
+	all.Wait()
+	if got := i.count(); got != 1 {
+		t.Errorf("%d requests for tokens, want 1", got)
+	}
+}
+
+func TestRefusedTokenIsReplacedOnce(t *testing.T) {
+	i := newIssuer(t, "s")
+	smo := newConsumer(t, i, nil)
+	c, now := configured(t, Settings{OAuth: i.oauth("s"), Hosts: []string{smo.host()}})
+	mustCall(t, c, smo.URL)
+	i.revoke("t1")
+	smo.sent()
+	if status, err := call(t, c, smo.URL, "body"); err != nil || status != http.StatusOK {
+		t.Errorf("with a token that was revoked: %d, %v, want 200", status, err)
+	}
+	if got, want := smo.sent(), "Bearer t1 body, Bearer t2 body"; got != want {
+		t.Errorf("sent %q, want %q", got, want)
+	}
+
+	// What cannot be sent again is not; the next call has another token.
+	i.revoke("t2")
+	r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, smo.URL, io.MultiReader(strings.NewReader("stream")))
+	response, err := c.Do(r)
+	if err != nil || response.StatusCode != http.StatusUnauthorized {
+		t.Fatalf("a stream: %v, %v, want 401", response, err)
+	}
+	response.Body.Close()
+	mustCall(t, c, smo.URL)
+	if got, want := smo.sent(), "Bearer t2 stream, Bearer t3"; got != want {
+		t.Errorf("sent %q, want %q", got, want)
+	}
+
+	// An SMO that takes none does not make us a nuisance to the issuer.
+	before := i.count()
+	i.change(func(i *issuer) { i.distrusted = true })
+	for range 20 {
+		if status, err := call(t, c, smo.URL, ""); err != nil || status != http.StatusUnauthorized {
+			t.Fatalf("no token is good: %d, %v, want 401", status, err)
+		}
+	}
+	i.change(func(i *issuer) { i.distrusted = false })
+	mustCall(t, c, smo.URL)
+	now.Step(time.Minute)
+	i.change(func(i *issuer) { clear(i.good) })
+	mustCall(t, c, smo.URL) // with a new one
+	if got := i.count() - before; got > 3 {
+		t.Errorf("%d tokens fetched, want at most 3", got)
+	}
+}
+
+// TestTokenEndpointFails checks what is said, that it is asked ever more rarely, and that
+// callers do not wait.
+func TestTokenEndpointFails(t *testing.T) {
+	const secret = "hunter2"
+	i := newIssuer(t, "another")
+	smo := newConsumer(t, i, nil)
+	c, now := configured(t, Settings{OAuth: i.oauth(secret), Hosts: []string{smo.host()}})
+	asked := []time.Duration{}
+	began := now.Now()
+	for now.Since(began) < 5*time.Minute {
+		before := i.count()
+		_, err := call(t, c, smo.URL, "")
+		if !errors.Is(err, ErrToken) || !errors.Is(err, fault.Upstream) {
+			t.Fatalf("error = %v, want ErrToken", err)
+		}
+		for _, part := range []string{i.Listener.Addr().String(), "401", "invalid_client"} {
+			if !strings.Contains(err.Error(), part) {
+				t.Fatalf("error %q lacks %q", err, part)
+			}
+		}
+		if strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "the secret was") {
+			t.Fatalf("error gives away what it should not: %v", err)
+		}
+		if i.count() != before {
+			asked = append(asked, now.Since(began))
+		}
+		now.Step(500 * time.Millisecond)
+	}
+	if len(asked) < 7 || len(asked) > 14 || asked[1] < time.Second {
+		t.Errorf("asked after %v, want after 0, 1 to 2 s, and so on up to every 30 to 60 s", asked)
+	}
+
+	// With another secret it goes on at once, the backoff notwithstanding.
+	if err := c.Configure(Settings{OAuth: i.oauth("another"), Hosts: []string{smo.host()}}); err != nil {
+		t.Fatal(err)
+	}
+	mustCall(t, c, smo.URL)
+}
+
+func TestTokenEndpointIsGuarded(t *testing.T) {
+	i := newIssuer(t, "s")
+	smo := newConsumer(t, nil, nil)
+	port := i.URL[strings.LastIndex(i.URL, ":"):]
+	for _, tc := range []struct {
+		name  string
+		oauth OAuth
+	}{
+		{"token endpoint in a network that is refused", OAuth{TokenURL: "http://127.0.0.2" + port + "/token"}},
+		{"issuer in a network that is refused", OAuth{Issuer: "http://127.0.0.2" + port}},
+	} {
+		tc.oauth.ClientID, tc.oauth.ClientSecret = "c", "s"
+		c, _ := configured(t, Settings{OAuth: &tc.oauth, Hosts: []string{smo.host()}})
+		_, err := call(t, c, smo.URL, "")
+		if !errors.Is(err, ErrAddress) || !errors.Is(err, ErrToken) || !strings.Contains(err.Error(), "127.0.0.2") {
+			t.Errorf("%s: %v, want ErrAddress and the host", tc.name, err)
+		}
+	}
+	if i.count() != 0 || len(i.lookups) != 0 {
+		t.Error("somebody got through")
+	}
+}
+
+// TestHostileTokenEndpoint has answers that are none.
+func TestHostileTokenEndpoint(t *testing.T) {
+	for name, answer := range map[string]string{
+		"empty":              ``,
+		"text":               `access_token=t1&token_type=bearer`,
+		"no token":           `{"token_type":"Bearer","expires_in":60}`,
+		"no type":            `{"access_token":"t1","expires_in":60}`,
+		"another type":       `{"access_token":"t1","token_type":"DPoP"}`,
+		"a line break":       `{"access_token":"t1\r\nHost: evil","token_type":"Bearer"}`,
+		"a space":            `{"access_token":"t1 t2","token_type":"Bearer"}`,
+		"huge token":         `{"access_token":"` + strings.Repeat("x", maxToken+1) + `","token_type":"Bearer"}`,
+		"huge answer":        `{"access_token":"t1","token_type":"Bearer","x":"` + strings.Repeat("x", maxTokenAnswer) + `"}`,
+		"negative lifetime":  `{"access_token":"t1","token_type":"Bearer","expires_in":-1}`,
+		"no lifetime at all": `{"access_token":"t1","token_type":"Bearer","expires_in":0}`,
+		"odd lifetime":       `{"access_token":"t1","token_type":"Bearer","expires_in":"NaN"}`,
+		"a list":             `[]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, answer) }))
+			defer endpoint.Close()
+			smo := newConsumer(t, nil, nil)
+			c, _ := configured(t, Settings{OAuth: &OAuth{TokenURL: endpoint.URL, ClientID: "c", ClientSecret: "s"}, Hosts: []string{smo.host()}})
+			_, err := call(t, c, smo.URL, "")
+			if !errors.Is(err, ErrToken) || smo.sent() != "" {
+				t.Fatalf("%v, want ErrToken, and nothing sent", err)
+			}
+			if len(err.Error()) > 300 {
+				t.Errorf("error of %d characters: %.300s", len(err.Error()), err)
+			}
+		})
+	}
+}
+
+// TestSecretIsNotRedirected has a token endpoint that sends us elsewhere.
+func TestSecretIsNotRedirected(t *testing.T) {
+	thief := newConsumer(t, nil, nil)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		endpoint := httptest.NewServer(http.RedirectHandler(thief.URL, status))
+		smo := newConsumer(t, nil, nil)
+		c, _ := configured(t, Settings{OAuth: &OAuth{TokenURL: endpoint.URL, ClientID: "c", ClientSecret: "s"}, Hosts: []string{smo.host()}})
+		if _, err := call(t, c, smo.URL, ""); !errors.Is(err, ErrToken) || !strings.Contains(err.Error(), fmt.Sprint(status)) {
+			t.Errorf("redirection %d: %v, want ErrToken", status, err)
+		}
+		endpoint.Close()
+	}
+	if got := thief.sent(); got != "" {
+		t.Errorf("the thief was sent %q", got)
+	}
+}
+
+func FuzzParseToken(f *testing.F) {
+	for _, seed := range []string{
+		`{"access_token":"t","token_type":"Bearer","expires_in":3600}`, `{"access_token":"t","token_type":"bearer","expires_in":"60"}`,
+		`{"access_token":"t","token_type":"Bearer","expires_in":1e300}`, `{"error":"invalid_client","error_description":"x"}`, `{`, `null`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		text, life, err := parseToken(body)
+		if (err == nil) == (text == "") || err == nil && (life <= 0 || life > maxLife) {
+			t.Errorf("parseToken(%q) = %q, %s, %v", body, text, life, err)
+		}
+		if err == nil {
+			r := &http.Request{Header: http.Header{"Authorization": {"Bearer " + text}}}
+			var sent strings.Builder
+			if err := r.Header.Write(&sent); err != nil || strings.Count(sent.String(), "\n") != 1 {
+				t.Errorf("token %q breaks out of its header: %q, %v", text, sent.String(), err)
+			}
+			if at := time.Unix(1_800_000_000, 0); !newToken(text, at, life).expiry.After(at) {
+				t.Errorf("a token that lives %s is never good", life)
+			}
+		}
+		if code := errorCode(body); len(code) > 64 || strings.ContainsAny(code, "\r\n \"") {
+			t.Errorf("errorCode(%q) = %q", body, code)
+		}
+	})
+}
