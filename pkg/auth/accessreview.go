@@ -68,9 +68,9 @@ func (a *Authorizer) Allowed(ctx context.Context, verb, path string) (bool, erro
 	return allowed, nil
 }
 
-// question names all that a decision depends on.
+// question names all that a decision depends on: what the review is told.
 func question(id Identity, verb, path string) digest {
-	text, err := json.Marshal([]any{id, verb, path}) // unambiguous, and maps in order of their keys
+	text, err := json.Marshal([]any{id.Name, id.UID, id.Groups, id.Extra, verb, path}) // unambiguous, and maps in order of their keys
 	if err != nil {
 		panic("access review: " + err.Error()) // texts, lists and maps of texts can be encoded
 	}

@@ -98,7 +98,7 @@ func (t *TokenReviews) review(ctx context.Context, token string) (Identity, erro
 	if status.User.Username == "" {
 		return Identity{}, fmt.Errorf("token review: the token names no user: %w", fault.Unauthenticated)
 	}
-	id := Identity{Name: status.User.Username, UID: status.User.UID, Groups: status.User.Groups, Extra: make(map[string][]string)}
+	id := Identity{Name: status.User.Username, UID: status.User.UID, Groups: status.User.Groups, Extra: make(map[string][]string), Client: status.User.Username}
 	for key, values := range status.User.Extra {
 		id.Extra[key] = values
 	}

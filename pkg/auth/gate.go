@@ -1,0 +1,152 @@
+package auth
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/o2ims/o2ims/pkg/fault"
+)
+
+// Gate lets requests pass whose caller is known and may do what it asks for.
+type Gate struct {
+	authenticator Authenticator
+	certificates  certificates // nil: callers show none
+	authorizer    *Authorizer
+	failures      *prometheus.CounterVec
+}
+
+// certificates finds the certificate that the client of a request showed; see
+// Callers.CertificateOf.
+type certificates interface {
+	CertificateOf(r *http.Request) (*x509.Certificate, error)
+}
+
+// NewGate returns a gate that counts failures in r. An authenticator that knows about
+// certificates, as Callers does, is also asked for those.
+func NewGate(a Authenticator, z *Authorizer, r prometheus.Registerer) *Gate {
+	g := &Gate{authenticator: a, authorizer: z, failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "o2ims_auth_failures_total",
+		Help: "Requests refused because the caller is not known (type authentication), shows a token that is bound to another certificate (type certificate_binding) or may not do this (type authorization).",
+	}, []string{"type", "method", "path"})}
+	g.certificates, _ = a.(certificates)
+	r.MustRegister(g.failures)
+	return g
+}
+
+// maxTokenBytes is longer than any token that is worth the apiserver's time.
+const maxTokenBytes = 16 << 10
+
+// Admit authenticates and authorises a request and returns the context in which to serve
+// it. method and template name the request in metrics. The error wraps
+// fault.Unauthenticated, fault.Forbidden or fault.Unavailable.
+func (g *Gate) Admit(r *http.Request, method, template string) (context.Context, error) {
+	ctx := r.Context()
+	shown, err := g.credentials(r)
+	if err != nil {
+		g.refused(r, "authentication", method, template, shown.Token, err)
+		return nil, err
+	}
+	id, err := g.authenticator.Authenticate(ctx, shown)
+	if err != nil {
+		if errors.Is(err, fault.Unauthenticated) {
+			g.refused(r, failure(err), method, template, shown.Token, err)
+		}
+		return nil, err
+	}
+	ctx = WithIdentity(ctx, id)
+	allowed, err := g.authorizer.Allowed(ctx, verb(r.Method), r.URL.Path)
+	if err != nil {
+		return nil, err
+	}
+	if !allowed {
+		err := fmt.Errorf("user %q may not %s this path: %w", id.Name, verb(r.Method), fault.Forbidden)
+		g.refused(r, "authorization", method, template, shown.Token, err)
+		return nil, err
+	}
+	return ctx, nil
+}
+
+// credentials returns what a request shows.
+func (g *Gate) credentials(r *http.Request) (Credentials, error) {
+	var c Credentials
+	var uncertified error
+	if g.certificates != nil {
+		c.Certificate, uncertified = g.certificates.CertificateOf(r) // in any case: it also removes what is not to be believed
+	}
+	var err error
+	if c.Token, err = bearer(r); err != nil {
+		return c, err
+	}
+	return c, uncertified
+}
+
+// failure is the type of a refusal in metrics.
+func failure(err error) string {
+	if errors.Is(err, errBinding) {
+		return "certificate_binding"
+	}
+	return "authentication"
+}
+
+func (g *Gate) refused(r *http.Request, kind, method, template, token string, err error) {
+	g.failures.WithLabelValues(kind, method, template).Inc()
+	attrs := []any{"type", kind, "method", method, "path", template, "client", r.RemoteAddr, "error", err}
+	if c, ok := unverified(token); ok {
+		attrs = append(attrs, "unverifiedIssuer", clip(c.Issuer), "unverifiedSubject", clip(c.Subject),
+			"unverifiedClient", clip(c.Client), "unverifiedAudience", clip(string(c.Audience)))
+	}
+	slog.WarnContext(r.Context(), "request refused", attrs...)
+}
+
+// clip keeps what a stranger says of itself from filling the log.
+func clip(s string) string {
+	const longest = 200
+	if len(s) > longest {
+		return s[:longest] + "…"
+	}
+	return s
+}
+
+// bearer returns the bearer token of a request.
+//
+// Source: RFC 6750, clause 2.1. The other two ways to send a token are not offered: they
+// leave it in logs.
+func bearer(r *http.Request) (string, error) {
+	headers := r.Header.Values("Authorization")
+	switch {
+	case len(headers) == 0:
+		return "", fmt.Errorf("no Authorization header: %w", fault.Unauthenticated)
+	case len(headers) > 1:
+		return "", fmt.Errorf("%d Authorization headers: %w", len(headers), fault.Unauthenticated)
+	}
+	scheme, token, _ := strings.Cut(headers[0], " ")
+	token = strings.TrimSpace(token)
+	switch {
+	case !strings.EqualFold(scheme, "Bearer") || token == "":
+		return "", fmt.Errorf("the Authorization header holds no bearer token: %w", fault.Unauthenticated)
+	case len(token) > maxTokenBytes:
+		return "", fmt.Errorf("a token of %d bytes: %w", len(token), fault.Unauthenticated)
+	}
+	return token, nil
+}
+
+// verb is what RBAC calls an HTTP method.
+func verb(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		return "get"
+	case http.MethodPost:
+		return "create"
+	case http.MethodPut:
+		return "update"
+	default:
+		return strings.ToLower(method)
+	}
+}
