@@ -47,6 +47,16 @@ const maxTokenBytes = 16 << 10
 // it. method and template name the request in metrics. The error wraps
 // fault.Unauthenticated, fault.Forbidden or fault.Unavailable.
 func (g *Gate) Admit(r *http.Request, method, template string) (context.Context, error) {
+	ctx, err := g.Authenticate(r, method, template)
+	if err != nil {
+		return nil, err
+	}
+	return ctx, g.Authorize(r.WithContext(ctx), method, template)
+}
+
+// Authenticate finds out who sends a request and returns a context that carries the caller.
+// The error wraps fault.Unauthenticated or fault.Unavailable.
+func (g *Gate) Authenticate(r *http.Request, method, template string) (context.Context, error) {
 	ctx := r.Context()
 	shown, err := g.credentials(r)
 	if err != nil {
@@ -60,17 +70,21 @@ func (g *Gate) Admit(r *http.Request, method, template string) (context.Context,
 		}
 		return nil, err
 	}
-	ctx = WithIdentity(ctx, id)
-	allowed, err := g.authorizer.Allowed(ctx, verb(r.Method), r.URL.Path)
-	if err != nil {
-		return nil, err
+	return WithIdentity(ctx, id), nil
+}
+
+// Authorize tells whether the caller that the context of a request carries may send it. The
+// error wraps fault.Forbidden or fault.Unavailable.
+func (g *Gate) Authorize(r *http.Request, method, template string) error {
+	allowed, err := g.authorizer.Allowed(r.Context(), verb(r.Method), r.URL.Path)
+	if err != nil || allowed {
+		return err
 	}
-	if !allowed {
-		err := fmt.Errorf("user %q may not %s this path: %w", id.Name, verb(r.Method), fault.Forbidden)
-		g.refused(r, "authorization", method, template, shown.Token, err)
-		return nil, err
-	}
-	return ctx, nil
+	id, _ := IdentityOf(r.Context())
+	err = fmt.Errorf("user %q may not %s this path: %w", id.Name, verb(r.Method), fault.Forbidden)
+	token, _ := bearer(r)
+	g.refused(r, "authorization", method, template, token, err)
+	return err
 }
 
 // credentials returns what a request shows.
