@@ -5,7 +5,10 @@
 // An error of no kind is a fault of our own.
 package fault
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 var (
 	// Invalid means the input is at fault: sending it again unchanged cannot help.
@@ -26,9 +29,31 @@ var (
 	// Forbidden means the caller is known and may not do this.
 	Forbidden = errors.New("forbidden")
 
+	// RateLimited means the caller asks too often. RetryAfter says when it may ask again.
+	RateLimited = errors.New("too many requests")
+
 	// Upstream means a system that we depend on answered with a failure.
 	Upstream = errors.New("upstream failure")
 
 	// Unavailable means the answer is not to be had at the moment: try again.
 	Unavailable = errors.New("unavailable")
 )
+
+// WithRetryAfter adds to an error how long a caller should wait before it tries again.
+func WithRetryAfter(err error, wait time.Duration) error { return &waiting{err, wait} }
+
+// RetryAfter returns how long a caller should wait before it tries again, if the error says.
+func RetryAfter(err error) (time.Duration, bool) {
+	var w *waiting
+	if !errors.As(err, &w) {
+		return 0, false
+	}
+	return w.wait, true
+}
+
+type waiting struct {
+	error
+	wait time.Duration
+}
+
+func (w *waiting) Unwrap() error { return w.error }

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -43,13 +45,25 @@ var statuses = []struct {
 	{fault.NotFound, http.StatusNotFound},
 	{fault.Conflict, http.StatusConflict},
 	{fault.TooLarge, http.StatusRequestEntityTooLarge},
+	{fault.RateLimited, http.StatusTooManyRequests},
 	{fault.Upstream, http.StatusBadGateway},
 	{fault.Unavailable, http.StatusServiceUnavailable},
 }
 
-// retryAfterSeconds is when a client should come back after a 503. What we wait for,
-// an apiserver or a store, restarts within seconds.
-const retryAfterSeconds = 5
+// restartTime is when a client should come back after a 429 or 503 whose error does not say.
+// What we wait for, an apiserver or a store, restarts within seconds.
+const restartTime = 5 * time.Second
+
+// retryAfter is the value of the header: whole seconds, and never too few.
+//
+// Source: RFC 9110, clause 10.2.3.
+func retryAfter(err error) string {
+	wait, told := fault.RetryAfter(err)
+	if !told {
+		wait = restartTime
+	}
+	return strconv.FormatInt(max(1, int64(math.Ceil(wait.Seconds()))), 10)
+}
 
 // problemFor is the only place where an error becomes an HTTP status. The text of an
 // error that is the client's to mend goes to the client. Any other text, that of an error
@@ -90,8 +104,8 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 	switch p.Status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", challenge(r))
-	case http.StatusServiceUnavailable:
-		h.Set("Retry-After", strconv.Itoa(retryAfterSeconds))
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		h.Set("Retry-After", retryAfter(err))
 	}
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")

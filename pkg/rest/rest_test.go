@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -33,6 +34,7 @@ func TestProblemFor(t *testing.T) {
 		{"conflict", fault.Conflict, 409, "conflict", false},
 		{"too large", fault.TooLarge, 413, "too large", false},
 		{"upstream", fmt.Errorf("%w: %w", secret, fault.Upstream), 502, "depends on", true},
+		{"too many requests", fmt.Errorf("this client: %w", fault.RateLimited), 429, "this client: too many requests", false},
 		{"unavailable", fmt.Errorf("%w: %w", secret, fault.Unavailable), 503, "at the moment", true},
 		{"ours", secret, 500, "could not complete", true},
 	} {
@@ -271,5 +273,27 @@ func TestEncodeLeavesMarkupAlone(t *testing.T) {
 	got, err := Encode(map[string]string{"a": "<&>"})
 	if err != nil || !bytes.Equal(got, []byte(`{"a":"<&>"}`)) {
 		t.Errorf("Encode = %s, %v", got, err)
+	}
+}
+
+// TestRetryAfter: whole seconds, and never so few that a client comes back for nothing.
+func TestRetryAfter(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		want string
+	}{
+		{fault.Unavailable, "5"},
+		{fault.RateLimited, "5"},
+		{fault.WithRetryAfter(fault.RateLimited, 0), "1"},
+		{fault.WithRetryAfter(fault.RateLimited, time.Millisecond), "1"},
+		{fault.WithRetryAfter(fault.RateLimited, time.Minute), "60"},
+		{fmt.Errorf("a client: %w", fault.WithRetryAfter(fault.RateLimited, 1001*time.Millisecond)), "2"},
+		{fault.WithRetryAfter(fault.NotFound, time.Minute), ""},
+	} {
+		w := httptest.NewRecorder()
+		WriteProblem(w, httptest.NewRequest(http.MethodGet, "/", nil), tc.err)
+		if got := w.Header().Get("Retry-After"); got != tc.want {
+			t.Errorf("%v: Retry-After %q, want %q", tc.err, got, tc.want)
+		}
 	}
 }
