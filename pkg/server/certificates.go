@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -81,12 +82,15 @@ func every(ctx context.Context, interval time.Duration, f func(context.Context) 
 type certificateFiles struct {
 	current
 	certFile, keyFile string
-	stamp             string // of the files that the current certificate was read from
+	interval          time.Duration // between two looks; 0: filesInterval
+	stamp             string        // of the files that the current certificate was read from
 }
 
 const filesInterval = 10 * time.Second
 
-func (c *certificateFiles) keep(ctx context.Context) { every(ctx, filesInterval, c.refresh) }
+func (c *certificateFiles) keep(ctx context.Context) {
+	every(ctx, cmp.Or(c.interval, filesInterval), c.refresh)
+}
 
 // refresh reads the files if they changed. A pair that does not fit, as there is while
 // files are being replaced, leaves the old one in use.

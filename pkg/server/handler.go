@@ -36,24 +36,43 @@ func (s *Server) Handler() http.Handler {
 // request is one request on its way through the server.
 type request struct {
 	id       string
+	trace    string // of the W3C trace it is part of, else its own id
+	path     string // as the client wrote it, escaped and without query
 	template string // of the path, such as /…/resourcePools/{resourcePoolId}
+	vars     map[string]string
 	method   string
 	began    time.Time
+	origin   origin
+
+	caller auth.Identity
+	known  bool // the caller proved who it is
 }
 
 // otherTemplate stands in metrics for all paths that do not exist.
 const otherTemplate = "other"
 
+// begin takes a request in.
+func (s *Server) begin(r *http.Request) *request {
+	id := uuid.NewString()
+	return &request{
+		id: id, trace: traceID(r, id), path: r.URL.EscapedPath(),
+		template: otherTemplate, method: knownMethod(r.Method), began: s.parts.Now(),
+		origin: originOf(r, s.parts.TrustedProxy),
+	}
+}
+
 // serve answers one request, logs and counts it.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	req := request{id: uuid.NewString(), template: otherTemplate, method: knownMethod(r.Method), began: time.Now()}
-	r = rest.Normalize(s.canonical(r)).WithContext(rest.WithRequestID(r.Context(), req.id))
+	req := s.begin(r)
+	ctx, told := rest.WithAudit(rest.WithRequestID(r.Context(), req.id))
+	r = rest.Normalize(s.canonical(r)).WithContext(ctx)
 	r.Body = http.MaxBytesReader(w, r.Body, s.maxBodyBytes(r.URL.Path))
 
 	var match mux.RouteMatch
 	found := s.router.Match(r, &match) && match.MatchErr == nil
 	if found {
-		r = mux.SetURLVars(r, decoded(match.Vars))
+		req.vars = decoded(match.Vars)
+		r = mux.SetURLVars(r, req.vars)
 		if template, err := match.Route.GetPathTemplate(); err == nil {
 			req.template = template
 		}
@@ -63,13 +82,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	out.Header().Set("X-Request-Id", req.id)
 	out.Header().Set("X-Content-Type-Options", "nosniff")
 	out.Header().Set("Cache-Control", "no-store")
-	user := ""
 	defer func() {
 		cause := recover()
 		if cause != nil {
 			s.recovered(out, r, cause)
 		}
-		s.finished(r.Context(), req, out, user)
+		s.finished(r.Context(), req, out, told)
 		if cause != nil && out.broken {
 			panic(http.ErrAbortHandler) // half an answer must not look whole
 		}
@@ -83,15 +101,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		rest.WriteProblem(out, r, errNoSuchPath)
 		return
 	}
-	ctx, err := s.parts.Gate.Admit(r, req.method, req.template)
+	r = s.clients.judge(out, r)
+	ctx, err := s.admit(r, req)
 	if err != nil {
 		rest.WriteProblem(out, r, err)
 		return
 	}
-	if id, known := auth.IdentityOf(ctx); known {
-		user = id.Name
-	}
-	if !found {
+	if !found || s.hidden(r.URL.Path) {
 		rest.WriteProblem(out, r, errNoSuchPath)
 		return
 	}
@@ -99,6 +115,32 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	match.Handler.ServeHTTP(body, r.WithContext(ctx))
 	body.end()
 }
+
+// admit finds out who sends a request, whether it sends too many, and whether it may send
+// this one; in this order, so that who sends too many costs the apiserver nothing.
+func (s *Server) admit(r *http.Request, req *request) (context.Context, error) {
+	shown := credentialsOf(r)
+	from := sourceOf(req.origin, shown)
+	if err := s.limits.mayTry(from, shown); err != nil {
+		return nil, err
+	}
+	ctx, err := s.parts.Gate.Authenticate(r, req.method, req.template)
+	if err != nil {
+		if errors.Is(err, fault.Unauthenticated) {
+			s.limits.refused(from, shown)
+		}
+		return nil, err
+	}
+	s.limits.known(shown)
+	req.caller, req.known = auth.IdentityOf(ctx)
+	if err := s.limits.admit(req.caller.Name); err != nil {
+		return nil, err
+	}
+	return ctx, s.parts.Gate.Authorize(r.WithContext(ctx), req.method, req.template)
+}
+
+// hidden tells whether a path is switched off.
+func (s *Server) hidden(path string) bool { return s.parts.Hidden != nil && s.parts.Hidden(path) }
 
 // decoded returns path parameters as they are meant.
 func decoded(vars map[string]string) map[string]string {
@@ -124,15 +166,19 @@ func (s *Server) recovered(out *recorder, r *http.Request, cause any) {
 	out.broken = true
 }
 
-func (s *Server) finished(ctx context.Context, req request, out *recorder, user string) {
+func (s *Server) finished(ctx context.Context, req *request, out *recorder, told *rest.Audit) {
 	status := out.status
 	if status == 0 {
 		status = http.StatusOK
 	}
-	duration := time.Since(req.began)
+	duration := s.parts.Now().Sub(req.began)
+	durationMs := float64(duration.Microseconds()) / 1000
 	s.metrics.duration.WithLabelValues(req.method, req.template, strconv.Itoa(status)).Observe(duration.Seconds())
 	slog.InfoContext(ctx, "request served", "method", req.method, "path", req.template, "status", status,
-		"bytes", out.bytes, "durationMs", float64(duration.Microseconds())/1000, "user", user, "correlationId", req.id)
+		"bytes", out.bytes, "durationMs", durationMs, "user", req.caller.Name, "traceId", req.trace, "correlationId", req.id)
+	if audited(req, told) {
+		s.audit(ctx, req, told, status, durationMs)
+	}
 }
 
 // knownMethod keeps strangers from making up labels.

@@ -22,6 +22,13 @@ type Options struct {
 	CertFile string
 	KeyFile  string
 
+	// TLSMinVersion is the lowest version of TLS that clients may speak: TLS12 or TLS13.
+	// Empty stands for TLS12.
+	TLSMinVersion string
+
+	// Limits bound how often one caller may ask.
+	Limits RateLimits
+
 	// CertSecret is the name of the Secret, in Namespace, that all replicas share for a
 	// certificate of our own.
 	CertSecret string
@@ -42,9 +49,11 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.HealthPort, "health-port", 8081, "port of /healthz and /readyz (plain)")
 	f.StringVar(&o.CertFile, "tls-cert-file", "", "certificate chain in PEM; without it the manager has a CA of its own")
 	f.StringVar(&o.KeyFile, "tls-key-file", "", "private key in PEM of the certificate in --tls-cert-file")
+	f.StringVar(&o.TLSMinVersion, "tls-min-version", TLS12, "lowest version of TLS that clients may speak: 1.2 or 1.3")
 	f.StringVar(&o.CertSecret, "serving-cert-secret", "o2ims-serving-cert", "Secret that holds the manager's own CA; clients trust its ca.crt")
 	f.StringVar(&o.ServiceName, "service-name", "o2ims", "name of the Service in front of the manager")
 	f.StringVar(&o.ExternalURL, "external-url", "", "https://host[:port] by which clients reach the APIs")
+	o.Limits.AddFlags(f)
 }
 
 // Validate reports everything that is wrong with o.
@@ -68,6 +77,14 @@ func (o *Options) Validate() error {
 	}
 	if o.CertFile == "" && o.CertSecret == "" {
 		bad("serving-cert-secret", "is needed without --tls-cert-file")
+	}
+	switch o.TLSMinVersion {
+	case "", TLS12, TLS13:
+	default:
+		bad("tls-min-version", fmt.Sprintf("%q is neither %s nor %s", o.TLSMinVersion, TLS12, TLS13))
+	}
+	if err := o.Limits.Validate(); err != nil {
+		faults = append(faults, err)
 	}
 	if o.ExternalURL != "" {
 		u, err := url.Parse(o.ExternalURL)

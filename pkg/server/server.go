@@ -10,12 +10,14 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,14 +33,25 @@ import (
 	"github.com/o2ims/o2ims/pkg/rest"
 )
 
-// Limits on connections and requests.
+// timeouts bound how long a connection can be held by a client that is slow, or pretends to
+// be. They hold for both ports and for all that is mounted.
+type timeouts struct {
+	header time.Duration // until the header of a request is read, and for a TLS handshake
+	read   time.Duration // until all of a request is read
+	write  time.Duration // until the answer is written, from the end of the header
+	idle   time.Duration // between two requests
+}
+
+var defaultTimeouts = timeouts{header: 5 * time.Second, read: 10 * time.Second, write: 30 * time.Second, idle: 120 * time.Second}
+
 const (
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 10 * time.Second
-	writeTimeout      = 30 * time.Second
-	idleTimeout       = 120 * time.Second
-	shutdownTimeout   = 10 * time.Second
-	maxHeaderBytes    = 192 << 10 // beyond rest's limits, where net/http breaks off without a problem
+	shutdownTimeout = 10 * time.Second
+	maxHeaderBytes  = 192 << 10 // beyond rest's limits, where net/http breaks off without a problem
+
+	// maxStreams is how many requests one HTTP/2 connection may have under way. One that
+	// begins many and resets them at once (CVE-2023-44487) has no more of them running, and
+	// loses its connection when more queue up.
+	maxStreams = 100
 )
 
 // Mount is one API: what lies below Prefix is served by what Routes registers, to callers
@@ -68,7 +81,19 @@ type Parts struct {
 	// Secrets is where a certificate of our own is kept; nil with Options.CertFile.
 	Secrets corev1client.SecretInterface
 
-	// Now tells the time for certificates; nil stands for time.Now.
+	// ClientCAs returns the CAs of client certificates that are in force; another pool takes
+	// effect with the next request. nil, or a nil pool: clients are asked for none.
+	ClientCAs func() *x509.CertPool
+
+	// TrustedProxy tells whether an address is that of a proxy that is trusted to say, in
+	// X-Forwarded-For, who called it. nil: none is.
+	TrustedProxy func(netip.Addr) bool
+
+	// Hidden tells whether a path is one of a service or version that is switched off. For
+	// callers that are known it does not exist. nil: none is.
+	Hidden func(path string) bool
+
+	// Now tells the time; nil stands for time.Now.
 	Now func() time.Time
 }
 
@@ -80,6 +105,9 @@ type Server struct {
 	metrics requestMetrics
 	certs   certificates
 	gzip    gzipWriters
+	clients clientCertificates
+	limits  *limiter
+	times   timeouts
 
 	stopping atomic.Bool
 
@@ -94,7 +122,12 @@ func New(o Options, p Parts) (*Server, error) {
 	if p.Now == nil {
 		p.Now = time.Now
 	}
-	s := &Server{options: o, parts: p, metrics: newRequestMetrics(p.Metrics)}
+	s := &Server{
+		options: o, parts: p, metrics: newRequestMetrics(p.Metrics),
+		clients: clientCertificates{cas: p.ClientCAs, now: p.Now},
+		limits:  newLimiter(o.Limits, p.Now, p.Metrics),
+		times:   defaultTimeouts,
+	}
 	switch {
 	case o.CertFile != "":
 		s.certs = &certificateFiles{certFile: o.CertFile, keyFile: o.KeyFile}
@@ -189,7 +222,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 	health := s.httpServer(s.healthHandler())
 	api := s.httpServer(s.Handler())
-	api.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certs.get}
+	api.TLSConfig = s.tlsConfig()
 
 	var group sync.WaitGroup
 	serve := func(what string, f func() error) {
@@ -226,14 +259,24 @@ func stop(grace context.Context, s *http.Server) error {
 	return nil
 }
 
+// tlsConfig is how connections to the APIs are made.
+func (s *Server) tlsConfig() *tls.Config {
+	config := BaseTLS(s.options.TLSMinVersion)
+	config.GetCertificate = s.certs.get
+	s.clients.ask(config)
+	return config
+}
+
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: s.times.header,
+		ReadTimeout:       s.times.read,
+		WriteTimeout:      s.times.write,
+		IdleTimeout:       s.times.idle,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ConnContext:       connContext,
 		ErrorLog:          logAt(slog.LevelDebug), // strangers who speak no TLS
 	}
 }

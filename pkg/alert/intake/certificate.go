@@ -46,7 +46,8 @@ type identity struct {
 
 // config is the server's, looked at anew for each connection.
 func (i *identity) config() *tls.Config {
-	base := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: i.certificate, NextProtos: []string{"h2", "http/1.1"}}
+	base := server.BaseTLS(server.TLS12)
+	base.GetCertificate = i.certificate
 	if i.clientCAFile == "" {
 		return base
 	}
@@ -55,6 +56,7 @@ func (i *identity) config() *tls.Config {
 		c.GetConfigForClient = nil
 		if pool := i.clientCAs.Load(); pool != nil {
 			c.ClientAuth, c.ClientCAs = tls.VerifyClientCertIfGiven, pool
+			c.SessionTicketsDisabled = true // a ticket must not outlive the CA that let its client in
 		}
 		return c, nil
 	}
