@@ -1,13 +1,13 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 
+	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/pkg/rest"
 )
 
@@ -36,7 +36,7 @@ func (s *Server) audit(ctx context.Context, req *request, told *rest.Audit, stat
 	slog.LogAttrs(ctx, slog.LevelInfo, "audit",
 		slog.Int("audit", auditVersion),
 		slog.String("user", clip(req.caller.Name, maxAuditedName)),
-		slog.String("client", clip(cmp.Or(req.caller.Client, req.caller.Name), maxAuditedName)),
+		slog.String("client", clip(auth.ClientOf(req.caller), maxAuditedName)),
 		slog.Any("roles", ours(req.caller.Groups)),
 		slog.String("verb", verbOf(req.method)),
 		slog.String("path", clip(req.path, maxAuditedPath)),
