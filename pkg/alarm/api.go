@@ -73,6 +73,9 @@ type Parts struct {
 	// client named.
 	BaseURL string
 
+	// Served tells which versions are switched on at the moment; nil: all.
+	Served func(version string) bool
+
 	// GlobalCloudID returns the O-Cloud's globalCloudId, empty while the SMO has given none.
 	GlobalCloudID func() string
 
@@ -146,6 +149,9 @@ func (a *API) apiVersions(major string, listed ...*version) rest.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		answer := apiVersions{URIPrefix: a.baseURL(r) + BasePath + major}
 		for _, v := range listed {
+			if a.parts.Served != nil && !a.parts.Served(v.name) {
+				continue
+			}
 			answer.APIVersions = append(answer.APIVersions, apiVersion{v.number})
 		}
 		return rest.WriteCacheable(w, r, answer)

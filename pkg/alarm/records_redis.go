@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +19,7 @@ import (
 // RedisRecords keeps alarms in Redis. It implements Records.
 type RedisRecords struct {
 	store    *store.Store
-	defaults Configuration
+	defaults atomic.Pointer[Configuration]
 	lowered  chan struct{} // holds one token when the period has become shorter
 	now      func() time.Time
 }
@@ -28,7 +29,24 @@ var _ Records = (*RedisRecords)(nil)
 // NewRedisRecords returns the records of a store. The configuration is as given until a
 // client sets another.
 func NewRedisRecords(s *store.Store, defaults Configuration) *RedisRecords {
-	return &RedisRecords{store: s, defaults: defaults, lowered: make(chan struct{}, 1), now: time.Now}
+	r := &RedisRecords{store: s, lowered: make(chan struct{}, 1), now: time.Now}
+	r.defaults.Store(&defaults)
+	return r
+}
+
+// SetDefaults replaces the configuration that holds until a client sets another.
+func (r *RedisRecords) SetDefaults(c Configuration) {
+	if before := r.defaults.Swap(&c); c.RetentionDays < before.RetentionDays {
+		r.retainAnew()
+	}
+}
+
+// retainAnew makes Retain look soon: the period has become shorter.
+func (r *RedisRecords) retainAnew() {
+	select {
+	case r.lowered <- struct{}{}:
+	default:
+	}
 }
 
 // recordOf reads a stored alarm.
@@ -219,7 +237,7 @@ func (p *Purge) matches(r *Record) bool {
 func (r *RedisRecords) Configuration(ctx context.Context) (Configuration, error) {
 	version, document, err := r.store.AlarmSettings(ctx)
 	if err != nil || version == 0 {
-		return r.defaults, err
+		return *r.defaults.Load(), err
 	}
 	var c Configuration
 	if err := json.Unmarshal(document, &c); err != nil {
@@ -253,10 +271,7 @@ func (r *RedisRecords) SetConfiguration(ctx context.Context, change func(*Config
 			return Configuration{}, err
 		}
 		if after.RetentionDays < before.RetentionDays {
-			select {
-			case r.lowered <- struct{}{}:
-			default:
-			}
+			r.retainAnew()
 		}
 		return after, nil
 	}

@@ -36,6 +36,7 @@ type Callers struct {
 
 // regime is one version of the settings, made ready.
 type regime struct {
+	closed       bool               // nobody is accepted: nobody has said yet who is
 	issuers      map[string]*issuer // by claim iss
 	certificates *clientCertificates
 	proxies      TrustedProxies
@@ -60,8 +61,8 @@ type IssuerStatus struct {
 	KeysAt time.Time // when the keys in use were asked for; zero: there are none
 }
 
-// NewCallers returns callers that are known to nobody but reviews, which judges all tokens
-// of issuers that are not configured.
+// NewCallers returns callers that nobody knows before Configure has been called. From then
+// on reviews judges all tokens of issuers that are not configured.
 func NewCallers(reviews Authenticator, clock Clock, r prometheus.Registerer) *Callers {
 	c := &Callers{
 		reviews:  reviews,
@@ -71,7 +72,7 @@ func NewCallers(reviews Authenticator, clock Clock, r prometheus.Registerer) *Ca
 		metrics:  newCallerMetrics(r),
 	}
 	none, _ := newClientCertificates(ClientCertificates{}, clock) // without CAs nothing can be wrong
-	c.regime.Store(&regime{certificates: none})
+	c.regime.Store(&regime{closed: true, certificates: none})
 	return c
 }
 
@@ -145,6 +146,9 @@ func (c *Callers) enforce(former, next *regime, clients map[string]*http.Client)
 // binding to a certificate is checked every time.
 func (c *Callers) Authenticate(ctx context.Context, credentials Credentials) (Identity, error) {
 	r := c.regime.Load()
+	if r.closed {
+		return Identity{}, fmt.Errorf("callers: nobody has said yet whom to accept: %w", fault.Unavailable)
+	}
 	if err := r.requireCertificate(credentials.Certificate); err != nil {
 		return Identity{}, err
 	}

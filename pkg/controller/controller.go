@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
@@ -109,8 +110,12 @@ func AddToScheme(scheme *runtime.Scheme) error {
 // The add-on controllers share this cache. They write conditions back, so nothing but
 // managedFields may be left out of an add-on, and it is by the add-on's period that they
 // find out what somebody deleted by hand.
-func CacheOptions() map[client.Object]cache.ByObject {
+//
+// Of Secrets and ConfigMaps it keeps those in namespace, the manager's own, which the
+// Inventory may name.
+func CacheOptions(namespace string) map[client.Object]cache.ByObject {
 	readOnly, lookAgain := true, 10*time.Minute
+	here := map[string]cache.Config{namespace: {}}
 	plain := cache.ByObject{Transform: cache.TransformStripManagedFields(), UnsafeDisableDeepCopy: &readOnly}
 	return map[client.Object]cache.ByObject{
 		&addonv1beta1.ManagedClusterAddOn{}: {
@@ -124,16 +129,39 @@ func CacheOptions() map[client.Object]cache.ByObject {
 		&apiv1alpha1.Location{}:     plain,
 		&apiv1alpha1.OCloudSite{}:   plain,
 		&apiv1alpha1.ResourcePool{}: plain,
+		&corev1.ConfigMap{}:         {Namespaces: here, Transform: cache.TransformStripManagedFields(), UnsafeDisableDeepCopy: &readOnly},
+		&corev1.Secret{}: {
+			Namespaces: here, Field: fields.OneTermNotEqualSelector("type", helmRelease), // large, and nobody names one
+			Transform: cache.TransformStripManagedFields(), UnsafeDisableDeepCopy: &readOnly,
+		},
 	}
 }
 
+// helmRelease is the type of the Secrets in which Helm keeps what it installed.
+const helmRelease = "helm.sh/release.v1"
+
 // Ingest is the running set of reconcilers.
-type Ingest struct{ first *firstPass }
+type Ingest struct {
+	first *firstPass
+
+	// Configuration follows the Inventory.
+	Configuration *Configuration
+
+	// Registration keeps the SMO informed.
+	Registration *Registration
+}
+
+// Parts are what the reconcilers reach out to.
+type Parts struct {
+	Namespace  string // the manager's own
+	Configured Configured
+	SMO        SMO
+}
 
 // SetUp adds the reconcilers to the manager. Its cache must have been made with
 // CacheOptions, its scheme with AddToScheme; its client is used to write the hub's answers and
 // the status of our own resources.
-func SetUp(mgr manager.Manager, inv Inventory, o Options, metrics prometheus.Registerer) (*Ingest, error) {
+func SetUp(mgr manager.Manager, inv Inventory, o Options, p Parts, metrics prometheus.Registerer) (*Ingest, error) {
 	decoder, err := report.NewDecoder()
 	if err != nil {
 		return nil, err
@@ -150,8 +178,18 @@ func SetUp(mgr manager.Manager, inv Inventory, o Options, metrics prometheus.Reg
 	hierarchy := newHierarchyReconciler(mgr.GetClient(), inv, first.done)
 	statuses := newStatusWriter(mgr.GetClient(), inv, first, hierarchy.generation.Load)
 	hierarchy.changed = statuses.change
+	ingest := &Ingest{first: first, Configuration: newConfiguration(mgr.GetClient(), p.Namespace, p.Configured)}
+	ingest.Registration = newRegistration(mgr.GetClient(), p.SMO, hierarchy.flags, ingest.readyToBeFound)
+	ingest.Registration.changed = statuses.change
+	ingest.Configuration.changed = func() {
+		statuses.change()
+		ingest.Registration.Again()
+	}
+	statuses.extend = []extension{ingest.Configuration.extend, ingest.Registration.extend}
 	for _, add := range []func(manager.Manager) error{
 		hierarchy.setUp,
+		ingest.Configuration.setUp,
+		ingest.Registration.setUp,
 		clusters.setUp,
 		func(m manager.Manager) error { return reports.setUp(m, o.ReportWorkers) },
 		func(m manager.Manager) error { return m.Add(first) },
@@ -162,7 +200,7 @@ func SetUp(mgr manager.Manager, inv Inventory, o Options, metrics prometheus.Reg
 			return nil, fmt.Errorf("reconcilers: %w", err)
 		}
 	}
-	return &Ingest{first: first}, nil
+	return ingest, nil
 }
 
 // Synced tells whether the hierarchy, every managed cluster and every report that the hub
@@ -177,6 +215,14 @@ func (i *Ingest) WaitForFirstIngest(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// readyToBeFound tells why an SMO that came now would not be served as it should.
+func (i *Ingest) readyToBeFound() error {
+	if err := i.Configuration.Ready(); err != nil {
+		return err
+	}
+	return i.Ready(nil)
 }
 
 // Ready is a check for /readyz.

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -31,9 +32,14 @@ type statusWriter struct {
 	first      *firstPass
 	generation func() int64  // of the Inventory that the read model shows
 	changes    chan struct{} // holds one token while the hierarchy has changed
+	extend     []extension
 
 	written *inventory.Snapshot // what the last complete round was about
+	oCloud  inventory.OCloudStatus
 }
+
+// extension adds to the Inventory's status what somebody else knows.
+type extension func(ctx context.Context, status *apiv1alpha1.InventoryStatus, generation int64)
 
 func newStatusWriter(c client.Client, inv Inventory, first *firstPass, generation func() int64) *statusWriter {
 	return &statusWriter{client: c, inventory: inv, first: first, generation: generation, changes: make(chan struct{}, 1)}
@@ -67,6 +73,7 @@ func (w *statusWriter) Start(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			if w.inventory.Snapshot() == w.written {
+				w.tried(ctx, w.writeInventory(ctx, w.oCloud)) // the world around it may have changed
 				continue
 			}
 		case <-w.changes:
@@ -83,14 +90,18 @@ func (w *statusWriter) Start(ctx context.Context) error {
 // round writes every status that is out of date. What could not be written is tried again
 // with the next tick.
 func (w *statusWriter) round(ctx context.Context) {
-	snapshot := w.inventory.Snapshot()
-	if err := w.write(ctx, w.inventory.Status()); err != nil {
-		if ctx.Err() == nil {
-			slog.WarnContext(ctx, "status of the hierarchy not written", "error", err)
-		}
-		return
+	snapshot, status := w.inventory.Snapshot(), w.inventory.Status()
+	if w.tried(ctx, w.write(ctx, status)) {
+		w.written, w.oCloud = snapshot, status.OCloud
 	}
-	w.written = snapshot
+}
+
+// tried tells whether what was written is there.
+func (w *statusWriter) tried(ctx context.Context, err error) bool {
+	if err != nil && ctx.Err() == nil {
+		slog.WarnContext(ctx, "status of the hierarchy not written", "error", err)
+	}
+	return err == nil
 }
 
 func (w *statusWriter) write(ctx context.Context, s inventory.Status) error {
@@ -155,6 +166,11 @@ func (w *statusWriter) writeInventory(ctx context.Context, s inventory.OCloudSta
 		return err
 	}
 	status := inventoryStatus(inv.Status, s, w.generation())
+	for _, extend := range w.extend {
+		extend(ctx, &status, status.ObservedGeneration)
+	}
+	ready, reason, message := readiness(status.Conditions)
+	status.Conditions = with(status.Conditions, status.ObservedGeneration, apiv1alpha1.ConditionReady, ready, reason, message)
 	return patch(ctx, w.client, &inv, inv.Status, status, func(o *apiv1alpha1.Inventory) { o.Status = status })
 }
 
@@ -187,8 +203,24 @@ func inventoryStatus(old apiv1alpha1.InventoryStatus, s inventory.OCloudStatus, 
 		ResourceTypes:      int32(s.ResourceTypes),
 		Resources:          int32(s.Resources),
 	}
-	status.Conditions = with(old.Conditions, generation, apiv1alpha1.ConditionReady, true, apiv1alpha1.ReasonReady, "the inventory is complete and served")
+	status.Conditions = slices.Clone(old.Conditions)
+	status.SMORegistration = old.SMORegistration
 	return status
+}
+
+// readiness sums the Inventory's other conditions up: everything is in use as it was
+// described, and served. Whether the SMO has heard of it is another matter.
+func readiness(conditions []metav1.Condition) (ready bool, reason, message string) {
+	for _, c := range conditions {
+		switch c.Type {
+		case apiv1alpha1.ConditionReady, apiv1alpha1.ConditionSMORegistrationCompleted:
+			continue
+		}
+		if c.Status == metav1.ConditionFalse && c.Reason != apiv1alpha1.ReasonSwitchedOff {
+			return false, c.Reason, c.Type + ": " + c.Message
+		}
+	}
+	return true, apiv1alpha1.ReasonReady, "the inventory is complete and served"
 }
 
 func locationStatus(old apiv1alpha1.LocationStatus, s inventory.LocationStatus) apiv1alpha1.LocationStatus {

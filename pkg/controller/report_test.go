@@ -320,7 +320,7 @@ func TestMetersRegister(t *testing.T) {
 
 func TestCachedAddOnsKeepTheirConditions(t *testing.T) {
 	var seen bool
-	for object, o := range CacheOptions() {
+	for object, o := range CacheOptions("o2ims") {
 		if _, ok := object.(*addonv1beta1.ManagedClusterAddOn); !ok {
 			continue
 		}

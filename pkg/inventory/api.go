@@ -39,6 +39,10 @@ type APIOptions struct {
 	// Versions are the names of the major versions to serve, such as v1. What is not
 	// among them does not exist.
 	Versions []string
+
+	// Served tells which of them are switched on at the moment; nil: all. Set by whoever puts
+	// the process together.
+	Served func(version string) bool
 }
 
 // AddFlags registers the settings with their defaults.
@@ -66,12 +70,13 @@ type API struct {
 	model    *Model
 	access   Access
 	versions []*version // ascending
+	served   func(version string) bool
 	counts   counts
 }
 
 // NewAPI returns the API of a model, with lists in pages as p cuts them. o must be valid.
 func NewAPI(m *Model, a Access, o APIOptions, p *rest.Pager) *API {
-	api := &API{model: m, access: a}
+	api := &API{model: m, access: a, served: o.Served}
 	all := versions(p)
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(o.Versions))) {
 		api.versions = append(api.versions, all[name])
@@ -128,6 +133,9 @@ func (a *API) apiVersions(major string, listed ...*version) rest.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		answer := apiVersions{URIPrefix: a.model.Snapshot().OCloud().ServiceURI + BasePath + major}
 		for _, v := range listed {
+			if a.served != nil && !a.served(v.name) {
+				continue
+			}
 			answer.APIVersions = append(answer.APIVersions, apiVersion{v.number})
 		}
 		return rest.WriteCacheable(w, r, answer)

@@ -30,7 +30,7 @@ type alarms struct {
 const defaultRetention = 15 // days
 
 // newAlarms adds the intake of alerts to mgr.
-func newAlarms(mgr ctrl.Manager, told *notifications, ingest *controller.Ingest, model *inventory.Model, o Options, pager *rest.Pager, registry prometheus.Registerer) (*alarms, error) {
+func newAlarms(mgr ctrl.Manager, told *notifications, ingest *controller.Ingest, model *inventory.Model, o Options, pager *rest.Pager, served func(version string) bool, registry prometheus.Registerer) (*alarms, error) {
 	catalogue := alarm.NewCatalogue(told.store)
 	mapper, err := alarm.NewMapper(o.AlarmMapping, alarmObjects{model}, catalogue)
 	if err != nil {
@@ -46,7 +46,7 @@ func newAlarms(mgr ctrl.Manager, told *notifications, ingest *controller.Ingest,
 	return &alarms{
 		api: alarm.NewAPI(o.Alarms, alarm.Parts{
 			Records: records, Pager: pager, Store: told.store, Subscriptions: o.Delivery, Callbacks: told.out,
-			BaseURL: o.Server.ExternalURL, GlobalCloudID: globalCloudID(model), Now: time.Now,
+			BaseURL: o.Server.ExternalURL, GlobalCloudID: globalCloudID(model), Served: served, Now: time.Now,
 		}),
 		catalogue: catalogue, records: records, model: model,
 		watch:   alarm.NewWatch(o.AlarmWatch, intake, controller.Fleet{Reader: mgr.GetCache()}),

@@ -41,18 +41,26 @@ type notifications struct {
 	admin         subscription.Admin
 }
 
-// newNotifications connects to Redis, which need not answer yet.
-func newNotifications(o Options, api *inventory.API, ingest *controller.Ingest, model *inventory.Model, reader client.Reader, pager *rest.Pager, registry prometheus.Registerer) (*notifications, error) {
+// outside is what the manager works with beyond the hub.
+type outside struct {
+	store  *store.Store
+	client *smo.Client
+}
+
+// newOutside connects to Redis, which need not answer yet, and makes the client that calls
+// out.
+func newOutside(o Options, registry prometheus.Registerer) (outside, error) {
+	client, err := smo.New(o.Outbound, smo.Parts{})
+	if err != nil {
+		return outside{}, err
+	}
 	o.Store.Registerer = registry
 	db, err := store.Open(o.Store)
-	if err != nil {
-		return nil, err
-	}
-	out, err := smo.New(o.Outbound, smo.Parts{})
-	if err != nil {
-		db.Close()
-		return nil, err
-	}
+	return outside{db, client}, err
+}
+
+// newNotifications puts the delivery of changes together.
+func newNotifications(o Options, out outside, api *inventory.API, ingest *controller.Ingest, model *inventory.Model, reader client.Reader, pager *rest.Pager, registry prometheus.Registerer) (*notifications, error) {
 	rootKind, rootID := api.RootObject()
 	service := subscription.Service{
 		Name: inventoryService, Versions: api.VersionNames(), RootKind: rootKind, RootID: rootID,
@@ -60,21 +68,20 @@ func newNotifications(o Options, api *inventory.API, ingest *controller.Ingest, 
 	}
 	feed := &inventoryFeed{api: api, ready: ingest.WaitForFirstIngest}
 	engine, err := subscription.New(o.Delivery, subscription.Parts{
-		Store: db, Client: out, BaseURL: o.externalURL(), Registerer: registry,
+		Store: out.store, Client: out.client, BaseURL: o.externalURL(), Registerer: registry,
 		Services: []subscription.Service{service, alarm.Service(o.Alarms.Versions, globalCloudID(model))},
 		Sources:  []subscription.Source{feed},
 	})
 	if err != nil {
-		db.Close()
 		return nil, err
 	}
 	feed.changed = engine.Changed
 	return &notifications{
-		store: db, out: out, engine: engine,
+		store: out.store, out: out.client, engine: engine,
 		subscriptions: subscription.NewAPI(o.Delivery, subscription.APIParts{
-			Store: db, Service: service, Callbacks: out, Pager: pager, BaseURL: o.Server.ExternalURL,
+			Store: out.store, Service: service, Callbacks: out.client, Pager: pager, BaseURL: o.Server.ExternalURL,
 		}),
-		admin: subscription.Admin{Store: db, Clusters: clusterLedgers(reader, model, db)},
+		admin: subscription.Admin{Store: out.store, Clusters: clusterLedgers(reader, model, out.store)},
 	}, nil
 }
 
@@ -110,8 +117,6 @@ func (n *notifications) mounts() []server.Mount {
 
 // inventoryRoutes are the paths of subscriptions below those of the inventory.
 func (n *notifications) inventoryRoutes(r *mux.Router) { n.subscriptions.Routes(r, inventory.BasePath) }
-
-func (n *notifications) close() { n.store.Close() }
 
 // inventoryFeed hands the inventory over to the engine. Nothing is handed over before a
 // leader has asked for everything: the first reports after a start change nothing that

@@ -67,7 +67,18 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	ingest, err := controller.SetUp(mgr, model, o.Ingest, registry)
+	access := newAccess(kube, o.Auth, registry)
+	pager, err := newPager(ctx, kube, o)
+	if err != nil {
+		return err
+	}
+	outside, err := newOutside(o, registry)
+	if err != nil {
+		return err
+	}
+	defer outside.store.Close()
+	follow := newConfigured(access.callers, outside)
+	ingest, err := controller.SetUp(mgr, model, o.Ingest, controller.Parts{Namespace: o.Namespace, Configured: follow, SMO: outside.client}, registry)
 	if err != nil {
 		return err
 	}
@@ -76,22 +87,18 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	access := newAccess(kube, o.Auth, registry)
-	pager, err := newPager(ctx, kube, o)
-	if err != nil {
-		return err
-	}
+	o.Inventory.Served = follow.serves(inventoryName)
 	api := inventory.NewAPI(model, access.authorizer, o.Inventory, pager)
-	told, err := newNotifications(o, api, ingest, model, mgr.GetCache(), pager, registry)
+	told, err := newNotifications(o, outside, api, ingest, model, mgr.GetCache(), pager, registry)
 	if err != nil {
 		return err
 	}
-	defer told.close()
-	ill, err := newAlarms(mgr, told, ingest, model, o, pager, registry)
+	ill, err := newAlarms(mgr, told, ingest, model, o, pager, follow.serves(monitoringName), registry)
 	if err != nil {
 		return err
 	}
-	apis, err := newServer(kube, access, api, told, ill.mounts(), ingest, registry, o)
+	follow.records = ill.records
+	apis, err := newServer(kube, access, api, told, ill.mounts(), ingest, follow, registry, o)
 	if err != nil {
 		return err
 	}
@@ -135,7 +142,7 @@ func newManager(hub *restclient.Config, o Options) (ctrl.Manager, error) {
 	mgr, err := ctrl.New(hub, ctrl.Options{
 		Scheme:                        scheme,
 		Logger:                        logr.FromSlogHandler(slog.Default().Handler()),
-		Cache:                         cache.Options{ByObject: controller.CacheOptions()},
+		Cache:                         cache.Options{ByObject: controller.CacheOptions(o.Namespace)},
 		Metrics:                       metricsserver.Options{BindAddress: "0"}, // ours are on the API port
 		HealthProbeBindAddress:        "0",                                     // and so is health
 		GracefulShutdownTimeout:       ptr.To(15 * time.Second),
@@ -156,6 +163,7 @@ func newManager(hub *restclient.Config, o Options) (ctrl.Manager, error) {
 // access decides who may do what.
 type access struct {
 	authorizer *auth.Authorizer
+	callers    *auth.Callers
 	gate       *auth.Gate
 }
 
@@ -163,7 +171,8 @@ func newAccess(kube kubernetes.Interface, o auth.Options, registry prometheus.Re
 	clock := auth.SystemClock{}
 	authorizer := auth.NewAuthorizer(kube.AuthorizationV1().SubjectAccessReviews(), clock)
 	tokens := auth.NewTokenReviews(kube.AuthenticationV1().TokenReviews(), o.Audiences, clock)
-	return access{authorizer, auth.NewGate(auth.ByIssuer{Default: tokens}, authorizer, registry)}
+	callers := auth.NewCallers(tokens, clock, registry)
+	return access{authorizer, callers, auth.NewGate(callers, authorizer, registry)}
 }
 
 // newPager cuts lists into pages, with markers that every replica can read.
@@ -176,16 +185,21 @@ func newPager(ctx context.Context, kube kubernetes.Interface, o Options) (*rest.
 	return rest.NewPager(o.Paging, key), nil
 }
 
-func newServer(kube kubernetes.Interface, who access, api *inventory.API, told *notifications, others []server.Mount, ingest *controller.Ingest, registry *prometheus.Registry, o Options) (*server.Server, error) {
+func newServer(kube kubernetes.Interface, who access, api *inventory.API, told *notifications, others []server.Mount, ingest *controller.Ingest, follow *configured, registry *prometheus.Registry, o Options) (*server.Server, error) {
 	o.Server.Namespace = o.Namespace
 	parts := server.Parts{
 		Mounts: slices.Concat(told.mounts(), others, []server.Mount{{Prefix: inventory.BasePath, Routes: func(r *mux.Router) {
 			api.Routes(r)
 			told.inventoryRoutes(r)
 		}}}),
-		Checks:  []server.Check{{Name: "inventory", Ready: func() error { return ingest.Ready(&http.Request{}) }}},
-		Gate:    who.gate,
-		Metrics: registry,
+		Checks: []server.Check{
+			{Name: "configuration", Ready: ingest.Configuration.Ready},
+			{Name: "inventory", Ready: func() error { return ingest.Ready(&http.Request{}) }},
+		},
+		Hidden:    follow.hidden,
+		ClientCAs: who.callers.ClientCAs,
+		Gate:      who.gate,
+		Metrics:   registry,
 	}
 	if o.Server.CertFile == "" {
 		parts.Secrets = kube.CoreV1().Secrets(o.Namespace)

@@ -26,8 +26,8 @@ type SMOSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^/[^?#]*$')",message="registrationEndpoint must be a path that begins with /"
 	RegistrationEndpoint string `json:"registrationEndpoint,omitempty"`
 
-	// deregistrationEndpoint is the path, appended to url, that is sent a DELETE when the
-	// Inventory is deleted. Without it the SMO is not told.
+	// deregistrationEndpoint is the path, appended to url, below which {oCloudId} is sent a
+	// DELETE when the Inventory is deleted. Without it the SMO is not told.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=512

@@ -1,0 +1,103 @@
+package manager
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/o2ims/o2ims/pkg/alarm"
+	apiv1alpha1 "github.com/o2ims/o2ims/pkg/apis/v1alpha1"
+	"github.com/o2ims/o2ims/pkg/auth"
+	"github.com/o2ims/o2ims/pkg/controller"
+	"github.com/o2ims/o2ims/pkg/settings"
+	"github.com/o2ims/o2ims/pkg/smo"
+	"github.com/o2ims/o2ims/pkg/store"
+)
+
+// configured is what follows the Inventory while the manager runs.
+type configured struct {
+	callers *auth.Callers
+	out     *smo.Client
+	store   *store.Store
+	records *alarm.RedisRecords
+	served  atomic.Pointer[settings.Served]
+}
+
+var _ controller.Configured = (*configured)(nil)
+
+// newConfigured returns what serves everything, to nobody until the Inventory has been read.
+func newConfigured(callers *auth.Callers, out outside) *configured {
+	c := &configured{callers: callers, out: out.client, store: out.store}
+	c.served.Store(&settings.Served{})
+	return c
+}
+
+// ConfigureCallers implements controller.Configured.
+func (c *configured) ConfigureCallers(config auth.Config) error {
+	config.Transport = c.out.Transport
+	return c.callers.Configure(config)
+}
+
+// ConfigureOutbound implements controller.Configured.
+func (c *configured) ConfigureOutbound(s smo.Settings) error { return c.out.Configure(s) }
+
+// ConfigureServices implements controller.Configured.
+func (c *configured) ConfigureServices(spec apiv1alpha1.InventorySpec) {
+	served := settings.ServedBy(spec)
+	c.served.Store(&served)
+	days := defaultRetention
+	if spec.Retention != nil && spec.Retention.AlarmDays > 0 {
+		days = int(spec.Retention.AlarmDays)
+	}
+	c.records.SetDefaults(alarm.Configuration{RetentionDays: days})
+}
+
+// IssuerFaults implements controller.Configured.
+func (c *configured) IssuerFaults() map[string]string {
+	faults := make(map[string]string)
+	for _, s := range c.callers.Issuers() {
+		if s.Err != nil {
+			faults[s.URL] = s.Err.Error()
+		}
+	}
+	return faults
+}
+
+// Names of services, as in their paths.
+const (
+	inventoryName  = "infrastructureInventory"
+	monitoringName = "infrastructureMonitoring"
+)
+
+// storePatience is how long an answer of Redis may take before it counts as away.
+const storePatience = 2 * time.Second
+
+// Services implements controller.Configured.
+func (c *configured) Services(ctx context.Context) []controller.ServiceState {
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
+	away := c.store.Ping(ctx)
+	return []controller.ServiceState{
+		c.service(apiv1alpha1.ConditionInventoryAvailable, inventoryName, away, "resources are served, subscriptions are not"),
+		c.service(apiv1alpha1.ConditionMonitoringAvailable, monitoringName, away, "alarms are neither taken nor shown, agents keep them"),
+	}
+}
+
+// service is the state of one service, of which Redis may be away.
+func (c *configured) service(condition, name string, away error, meaning string) controller.ServiceState {
+	switch {
+	case !c.served.Load().Service(name):
+		return controller.ServiceState{Condition: condition, Reason: apiv1alpha1.ReasonSwitchedOff, Message: "spec.services does not name it"}
+	case away != nil:
+		return controller.ServiceState{Condition: condition, Reason: apiv1alpha1.ReasonStoreUnavailable, Message: "Redis does not answer: " + meaning}
+	}
+	return controller.ServiceState{Condition: condition, Available: true, Reason: apiv1alpha1.ReasonAvailable, Message: "it does all that it offers"}
+}
+
+// hidden tells whether a path belongs to a service or version that is switched off.
+func (c *configured) hidden(path string) bool { return c.served.Load().Hidden(path) }
+
+// serves tells whether a version of a service is switched on.
+func (c *configured) serves(service string) func(version string) bool {
+	return func(version string) bool { return c.served.Load().Version(service, version) }
+}
