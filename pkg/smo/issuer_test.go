@@ -30,8 +30,8 @@ type issuer struct {
 	issued   int
 	good     map[string]bool
 
-	distrusted bool // none of its tokens is accepted
-	hold     chan struct{} // when not nil: an answer waits until it is closed
+	distrusted bool          // none of its tokens is accepted
+	hold       chan struct{} // when not nil: an answer waits until it is closed
 }
 
 func newIssuer(t testing.TB, secrets ...string) *issuer {

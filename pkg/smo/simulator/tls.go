@@ -9,11 +9,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
-	"maps"
 	"math/big"
 	"net"
 	"os"
-	"slices"
 	"time"
 )
 
@@ -35,7 +33,15 @@ func (o *Options) secure(l net.Listener) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}), nil
+	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}
+	if o.ClientCAFile != "" {
+		// Whether one is required is decided for each request: who looks needs none.
+		config.ClientAuth = tls.VerifyClientCertIfGiven
+		if config.ClientCAs, err = readPool(x509.NewCertPool(), "--client-ca-file", o.ClientCAFile); err != nil {
+			return nil, err
+		}
+	}
+	return tls.NewListener(l, config), nil
 }
 
 // selfSigned makes a certificate for localhost and the address that is listened on.
@@ -63,10 +69,4 @@ func selfSigned(address net.Addr) (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
-}
-
-func union(a, b map[string]string) []string {
-	names := slices.AppendSeq(slices.Collect(maps.Keys(a)), maps.Keys(b))
-	slices.Sort(names)
-	return slices.Compact(names)
 }
