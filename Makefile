@@ -63,13 +63,14 @@ test: test-unit test-integration ## Every test: units, then the real hub with re
 .PHONY: test-packages
 test-packages:
 	@hack/debian.sh bubblewrap curl jq pci.ids prometheus prometheus-alertmanager redis-server
+	@command -v npm >/dev/null || hack/debian.sh nodejs npm
 
 .PHONY: test-unit
 test-unit: test-packages ## Tests that need no cluster
 	go test $(GOFLAGS_ALL) -short ./cmd/... ./pkg/... ./manifests/... ./charts/... ./test/...
 
 # Packages whose tests run against real parts when -short does not leave that out.
-REAL_PARTS := ./test/e2e ./test/harness ./test/loss/... ./test/contract/store ./pkg/alert/...
+REAL_PARTS := ./test/e2e ./test/harness ./test/oidcprovider ./test/loss/... ./test/contract/store ./pkg/alert/...
 
 .PHONY: test-integration
 test-integration: build ## Tests on a real hub with real spokes, in one environment
