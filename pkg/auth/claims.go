@@ -15,6 +15,10 @@ import (
 // systemPrefix begins the names that Kubernetes gives to its own users and groups.
 const systemPrefix = "system:"
 
+// authenticatedGroup is that of everybody who has proved who it is, as Kubernetes adds it to
+// whoever it knows itself. It is what may read the documents of our APIs.
+const authenticatedGroup = systemPrefix + "authenticated"
+
 // verdict is what the claims of one token come to. It holds for every request that shows
 // the token before it expires, except for the binding, which each request has to prove anew.
 type verdict struct {
@@ -158,7 +162,7 @@ func (s Issuer) identity(claims map[string]any) (Identity, error) {
 			roles = append(roles, role)
 		}
 	}
-	return Identity{Name: user, Client: client, Issuer: s.URL, Scopes: scopes, Groups: s.groups(roles)}, nil
+	return Identity{Name: user, Client: client, Issuer: s.URL, Scopes: scopes, Groups: append(s.groups(roles), authenticatedGroup)}, nil
 }
 
 // clientOf returns the client that the token was issued to; empty when it names none.
