@@ -19,7 +19,7 @@ func (d *demo) alarmSteps(spoke, node string) []step {
 	add := "amtool --alertmanager.url $SPOKE2_ALERTMANAGER alert add FanFailed fan=3 node=" + node + " severity=critical"
 	// What jq's own -e tells is about the last line of the journal, whatever that is.
 	journal := func(event int, show string) string {
-		return fmt.Sprintf(`curl -s $SMO_URL/journal | jq -cr 'select(.path == "/alarms" and .notificationEventType == %d and .body.extensions.rule == "FanFailed") | %s' | grep .`, event, show)
+		return fmt.Sprintf(`curl -s --cacert $SMO_CA $SMO_URL/journal | jq -cr 'select(.path == "/alarms" and .notificationEventType == %d and .body.extensions.rule == "FanFailed") | %s' | grep .`, event, show)
 	}
 	alertmanager := d.monitoring[spoke]
 	return []step{

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/o2ims/o2ims/test/ocloud"
 )
 
 func envFile(dir string) string { return filepath.Join(dir, "env") }
@@ -33,7 +35,10 @@ func (d *demo) writeEnv(ctx context.Context) error {
 	variables := [][2]string{
 		{"O2IMS_URL", d.URL}, {"O2IMS_CA", ca}, {"O2IMS_TOKEN", admin}, {"O2IMS_TOKEN_READER", reader},
 		{"HUB_KUBECONFIG", d.Env.Hub.Kubeconfig()},
-		{"SMO_URL", d.smoURL}, {"SMO_JOURNAL", d.smoJournal()}, {"REDIS_URL", d.Redis.URL()},
+		{"SMO_URL", d.trust.SMO.URL}, {"SMO_CA", d.trust.SMO.CAFile}, {"SMO_JOURNAL", d.trust.SMO.Journal}, {"REDIS_URL", d.Redis.URL()},
+		{"ISSUER_URL", d.trust.Issuer.Issuer}, {"ISSUER_CA", d.trust.File("issuer-ca.crt")},
+		{"CALLER_ID", ocloud.ClientOperator}, {"CALLER_SECRET", ocloud.OperatorSecret},
+		{"CALLER_CERT", d.trust.File("caller.crt")}, {"CALLER_KEY", d.trust.File("caller.key")},
 		{"SPOKE2_R610", d.Spoke(d.spokes[1]).Machine("r610").Root},
 	}
 	for _, name := range d.spokes {

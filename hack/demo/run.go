@@ -21,7 +21,7 @@ type demo struct {
 	*ocloud.OCloud
 	dir    string // .demo in the checkout
 	spokes []string
-	smoURL string
+	trust  *ocloud.Trust
 
 	monitoring map[string]*ocloud.Monitoring // by spoke
 }
@@ -91,9 +91,6 @@ func start(ctx context.Context, dir string, spokes int) (*demo, error) {
 		return nil, err
 	}
 	d := &demo{OCloud: cloud, dir: dir, monitoring: map[string]*ocloud.Monitoring{}}
-	if err := d.startSMO(ctx); err != nil {
-		return d, err
-	}
 	if err := d.joinSpokes(ctx, spokes); err != nil {
 		return d, err
 	}
@@ -104,6 +101,10 @@ func start(ctx context.Context, dir string, spokes int) (*demo, error) {
 	if err := d.startMonitoring(ctx); err != nil {
 		return d, err
 	}
+	if d.trust, err = cloud.StartTrust(ctx); err != nil {
+		return d, err
+	}
+	fmt.Printf("         registered with the SMO at %s, an authorization server is at %s\n", d.trust.SMO.URL, d.trust.Issuer.Issuer)
 	if err := d.writeEnv(ctx); err != nil {
 		return d, err
 	}
@@ -196,6 +197,9 @@ func (d *demo) reported(ctx context.Context, name string) error {
 func (d *demo) stop() {
 	fmt.Println("\nstopping")
 	began := time.Now()
+	if d.trust != nil {
+		d.trust.Stop()
+	}
 	d.Stop()
 	fmt.Printf("stopped in %.0f s; nothing is left running\n", time.Since(began).Seconds())
 }

@@ -130,13 +130,13 @@ func (d *demo) steps(ctx context.Context) ([]step, error) {
 		{
 			title: "Somebody pulls a network cable on spoke2, and the SMO is told: what was, and what is.",
 			command: "demo machine $SPOKE2_R610 unplug enp5s0f0\n" +
-				`until curl -s $SMO_URL/journal | jq -c '.body | select(.priorObjectState.extensions.nics.enp5s0f0.link == "up") |
+				`until curl -s --cacert $SMO_CA $SMO_URL/journal | jq -c '.body | select(.priorObjectState.extensions.nics.enp5s0f0.link == "up") |
   {notificationId, notificationEventType, objectRef, prior: .priorObjectState.extensions.nics.enp5s0f0, post: .postObjectState.extensions.nics.enp5s0f0}' | grep '"post":{"link":"down"'; do sleep 0.2; done` + "\n" +
 				"demo machine $SPOKE2_R610 plug enp5s0f0",
 			want: []string{`"prior":{"link":"up"`, `"post":{"link":"down"`}, from: "who pulled it",
 		},
 	}
-	return slices.Concat(steps, d.alarmSteps(spoke2, node2), []step{
+	return slices.Concat(steps[:3], trustSteps(string(system.UID)), steps[3:], d.alarmSteps(spoke2, node2), []step{
 		{
 			title:   "Nothing is lost: what the O-Cloud counts is what the SMO has.",
 			command: "o2ims verify --url $O2IMS_URL --ca-file $O2IMS_CA --journal $SMO_JOURNAL --wait 30s",

@@ -15,7 +15,9 @@ import (
 	"time"
 )
 
-const serverAuthority = "OpenID provider"
+// serverAuthority is not the name of the server: OpenSSL takes a certificate whose issuer is its
+// subject for one that signed itself.
+const serverAuthority = "CA of the OpenID provider"
 
 // authority signs certificates.
 type authority struct {
