@@ -28,10 +28,12 @@ import (
 
 // Clients of the authorization server.
 const (
-	ClientOCloud   = "o2ims"        // us: a certificate, and tokens that are bound to it
-	ClientOperator = "smo-operator" // may do everything, with its certificate
-	ClientViewer   = "smo-viewer"   // may read
+	ClientOCloud       = "o2ims"        // us: a certificate, and tokens that are bound to it
+	ClientOCloudSecret = "o2ims-secret" // us again: by a secret
+	ClientOperator     = "smo-operator" // may do everything, with its certificate
+	ClientViewer       = "smo-viewer"   // may read
 
+	OCloudSecret   = "first-secret"
 	OperatorSecret = "operator-secret" // of made-up clients on this machine
 	ViewerSecret   = "viewer-secret"
 )
@@ -66,6 +68,7 @@ func (o *OCloud) StartTrust(ctx context.Context) (*Trust, error) {
 		Dir: filepath.Join(t.dir, "issuer"), Progress: o.progress,
 		Clients: []oidcprovider.Client{
 			{ID: ClientOCloud, Auth: oidcprovider.TLS, Bound: true, Scopes: []string{"o-cloud.register", "o-cloud.notify"}},
+			{ID: ClientOCloudSecret, Secret: OCloudSecret, Scopes: []string{"o-cloud.register", "o-cloud.notify"}},
 			{ID: ClientOperator, Secret: OperatorSecret, Bound: true, Claims: map[string]any{"roles": []string{"o2ims-admin"}}},
 			{ID: ClientViewer, Secret: ViewerSecret, Claims: map[string]any{"roles": []string{"o2ims-reader"}}},
 		},
