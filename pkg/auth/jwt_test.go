@@ -81,7 +81,9 @@ func TestHostileTokens(t *testing.T) {
 	set := func(name string, value any) func(claims) string {
 		return func(c claims) string { return i.Token(c.With(name, value)) }
 	}
-	without := func(name string) func(claims) string { return func(c claims) string { return i.Token(c.Without(name)) } }
+	without := func(name string) func(claims) string {
+		return func(c claims) string { return i.Token(c.Without(name)) }
+	}
 	at := func(name string, d time.Duration) func(claims) string {
 		return func(c claims) string { return i.Token(c.With(name, w.clock.Now().Add(d).Unix())) }
 	}

@@ -204,7 +204,7 @@ func percentPEM(value string) ([]byte, error) {
 		return nil, errors.New("Cert is not percent-encoded")
 	}
 	block, rest := pem.Decode([]byte(text))
-	if block == nil || block.Type != "CERTIFICATE" || len(block.Headers) > 0 || strings.TrimSpace(string(rest)) != "" {
+	if block == nil || block.Type != "CERTIFICATE" || len(block.Bytes) == 0 || len(block.Headers) > 0 || strings.TrimSpace(string(rest)) != "" {
 		return nil, errors.New("Cert is not exactly one certificate in PEM")
 	}
 	return block.Bytes, nil

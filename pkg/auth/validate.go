@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/o2ims/o2ims/pkg/fault"
@@ -21,15 +22,16 @@ func (c Config) Validate() error {
 	}
 	seen := make(map[string]bool)
 	for _, s := range c.Issuers {
+		its := s.faults()
 		if seen[s.URL] {
-			faults = append(faults, fmt.Errorf("issuer %q: configured twice: %w", s.URL, fault.Invalid))
+			its = append(its, errors.New("configured twice"))
 		}
 		seen[s.URL] = true
-		for _, err := range s.faults() {
-			faults = append(faults, fmt.Errorf("issuer %q: %w: %w", s.URL, err, fault.Invalid))
-		}
 		if s.RequireBinding && !c.certificates() {
-			faults = append(faults, fmt.Errorf("issuer %q: binding is required, but callers can show no certificate: %w", s.URL, fault.Invalid))
+			its = append(its, errors.New("binding is required, but callers can show no certificate"))
+		}
+		for _, err := range its {
+			faults = append(faults, fmt.Errorf("issuer %s: %w: %w", withoutPassword(s.URL), err, fault.Invalid))
 		}
 	}
 	for _, err := range slices.Concat(c.Certificates.faults(c.certificates()), c.Proxies.faults()) {
@@ -96,6 +98,15 @@ func issuerURL(text string) error {
 		return errors.New("the URL must have neither user, query nor fragment")
 	}
 	return nil
+}
+
+// withoutPassword names a URL in an error.
+func withoutPassword(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "(not a URL)"
+	}
+	return strconv.Quote(u.Redacted())
 }
 
 func loopback(host string) bool {
