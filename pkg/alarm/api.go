@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/o2ims/o2ims/pkg/alarm/openapi"
+	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/pkg/fault"
 	"github.com/o2ims/o2ims/pkg/filter"
 	"github.com/o2ims/o2ims/pkg/rest"
@@ -68,6 +69,9 @@ type Parts struct {
 	Store         *store.Store
 	Subscriptions subscription.Options
 	Callbacks     subscription.Callbacks
+
+	// Access tells who may act for others; nil: nobody but by scope of its token.
+	Access auth.Access
 
 	// BaseURL is https://host[:port] by which clients reach us; empty: the host that the
 	// client named.
@@ -354,7 +358,7 @@ func (a *API) patchAlarm(v *version) rest.Handler {
 		if err != nil {
 			return fmt.Errorf("alarm: %w", err)
 		}
-		now, by := a.now(), user(r)
+		now, by := a.now(), actor(r)
 		changed, err := a.parts.Records.Update(r.Context(), id, func(record *Record) (Event, error) {
 			if err := rest.CheckMatch(r, v.records.Encoded(&row{Record: record}).Digest); err != nil {
 				return Event{}, fmt.Errorf("alarm %s: %w", id, err)
@@ -372,7 +376,7 @@ func (a *API) patchAlarm(v *version) rest.Handler {
 		if m.PerceivedSeverity != nil {
 			what = "alarm cleared by consumer"
 		}
-		slog.InfoContext(r.Context(), what, "alarmEventRecordId", id, "user", by, "version", changed.Version)
+		slog.InfoContext(r.Context(), what, "alarmEventRecordId", id, "user", user(r), "version", changed.Version)
 		rest.SetETag(w, v.records.Encoded(&row{Record: &changed}).Digest)
 		return rest.WriteJSON(w, http.StatusOK, m)
 	}

@@ -72,6 +72,8 @@ type apiWorld struct {
 	documents map[string]*conformance.Document
 	cloud     string // globalCloudId
 	settings  subscription.Options
+	access    auth.Access
+	identity  auth.Identity // who calls
 	lowered   int
 	pageSize  int
 
@@ -85,7 +87,7 @@ func newAPIWorld(t testing.TB, records filled, s *store.Store, change func(*apiW
 	w := &apiWorld{
 		t: t, store: s, records: records, documents: map[string]*conformance.Document{}, cloud: "18f2dc90-b375-47dd-b8dc-ae80072e6cdb",
 		settings: subscription.Options{MaxSubscriptions: 50, DuplicateStatus: 400, CallbackCheck: string(subscription.CheckOff)},
-		now:      began, pageSize: 100,
+		now:      began, pageSize: 100, identity: auth.Identity{Name: apiUser},
 	}
 	if change != nil {
 		change(w)
@@ -99,7 +101,7 @@ func newAPIWorld(t testing.TB, records filled, s *store.Store, change func(*apiW
 	}
 	router := mux.NewRouter().SkipClean(true)
 	NewAPI(APIOptions{Versions: []string{"v1", "v2"}}, Parts{
-		Records: w.records, Store: s, Callbacks: smo{}, Subscriptions: w.settings,
+		Records: w.records, Store: s, Callbacks: smo{}, Subscriptions: w.settings, Access: w.access,
 		Pager:   rest.NewPager(rest.PagingOptions{Size: w.pageSize, Decimal: true, BaseURL: "https://o2ims.example.net"}, bytes.Repeat([]byte{7}, rest.MarkerKeyBytes)),
 		BaseURL: "https://o2ims.example.net", GlobalCloudID: func() string { return w.cloud },
 		RetentionLowered: func() { w.lowered++ },
@@ -140,7 +142,7 @@ func (w *apiWorld) call(method, path, body string, headers ...string) *http.Resp
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	r = r.WithContext(auth.WithIdentity(r.Context(), auth.Identity{Name: apiUser}))
+	r = r.WithContext(auth.WithIdentity(r.Context(), w.identity))
 	out := httptest.NewRecorder()
 	w.router.ServeHTTP(out, r)
 	answer := out.Result()

@@ -49,7 +49,7 @@ type Record struct {
 	Acknowledged time.Time `json:"acknowledged,omitzero"`
 	Cleared      time.Time `json:"cleared,omitzero"`
 
-	AcknowledgedBy string    `json:"acknowledgedBy,omitempty"` // user name
+	AcknowledgedBy string    `json:"acknowledgedBy,omitempty"` // client; user name where the token has none
 	ClearedBy      ClearedBy `json:"clearedBy,omitempty"`
 	Manual         bool      `json:"manual,omitempty"` // the consumer clears it; we do not
 

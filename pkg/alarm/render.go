@@ -76,7 +76,7 @@ func newVersion(name, number string, p *rest.Pager) *version {
 var (
 	recordAttributes        = rest.Attributes{Emptied: []string{"extensions"}}
 	configurationAttributes = rest.Attributes{Emptied: []string{"extensions"}}
-	subscriptionAttributes  = rest.Attributes{Optional: []string{"consumerSubscriptionId", "filter", "eventFilter"}}
+	subscriptionAttributes  = rest.Attributes{Optional: []string{"consumerSubscriptionId", "filter", "eventFilter", "extensions"}}
 	causeAttributes         = rest.Attributes{Emptied: []string{"extensions"}}
 	taskAttributes          = rest.Attributes{Optional: []string{"operationParams", "error"}, OnDemand: []string{"operationParams"}}
 )

@@ -76,6 +76,9 @@ func (a *API) deleteSubscription(v *version) rest.Handler {
 		if err != nil {
 			return err
 		}
+		if err := a.checkOwner(r, v, s, auth.VerbDeleteAny); err != nil {
+			return err
+		}
 		if err := rest.CheckMatch(r, v.subscriptions.Encoded(s).Digest); err != nil {
 			return fmt.Errorf("alarm subscription %s: %w", id, err)
 		}
@@ -88,6 +91,16 @@ func (a *API) deleteSubscription(v *version) rest.Handler {
 	}
 }
 
+// checkOwner refuses a caller that may not do what verb says to a subscription, and tells the
+// audit log whose that is.
+func (a *API) checkOwner(r *http.Request, v *version, s store.Subscription, verb string) error {
+	told := rest.AuditOf(r.Context())
+	told.Owner, told.Creator = s.Owner, s.Creator
+	return a.parts.Subscriptions.CheckOwner(r.Context(), a.parts.Access, s, verb, v.collection())
+}
+
+func (v *version) collection() string { return v.base() + "/alarmSubscriptions" }
+
 // createSubscription answers a POST. Attributes that are not known are passed over, as is an
 // identifier that the consumer made up: the standard wants that here.
 //
@@ -98,7 +111,11 @@ func (a *API) createSubscription(v *version) rest.Handler {
 		if err != nil {
 			return err
 		}
-		s := store.Subscription{ID: uuid.New(), Service: ServiceName, Version: v.name, Creator: user(r), Owner: user(r), Created: a.now()}
+		whose, err := auth.OwnershipOf(r, a.parts.Access, v.collection())
+		if err != nil {
+			return fmt.Errorf("alarm subscription: %w", err)
+		}
+		s := store.Subscription{ID: uuid.New(), Service: ServiceName, Version: v.name, Creator: whose.Creator, Owner: whose.Owner, Created: a.now()}
 		if err := apply(&s, body); err != nil {
 			return fmt.Errorf("alarm subscription: %w", err)
 		}
@@ -111,12 +128,14 @@ func (a *API) createSubscription(v *version) rest.Handler {
 		if a.parts.GlobalCloudID() == "" {
 			return fmt.Errorf("alarm subscription: the O-Cloud has no globalCloudId yet, which every notification needs: %w", fault.Conflict)
 		}
+		told := rest.AuditOf(r.Context())
+		told.ResourceID, told.Owner, told.Creator = s.ID.String(), s.Owner, s.Creator
 		err = a.duplicate(a.parts.Store.CreateSubscription(r.Context(), s, a.parts.Subscriptions.MaxSubscriptions))
 		if err != nil {
 			return err
 		}
-		slog.InfoContext(r.Context(), "alarm subscription created", "alarmSubscriptionId", s.ID, "version", v.name, "user", s.Creator)
-		w.Header().Set("Location", a.baseURL(r)+v.base()+"/alarmSubscriptions/"+s.ID.String())
+		slog.InfoContext(r.Context(), "alarm subscription created", "alarmSubscriptionId", s.ID, "version", v.name, "user", user(r), "owner", s.Owner, "creator", s.Creator)
+		w.Header().Set("Location", a.baseURL(r)+v.collection()+"/"+s.ID.String())
 		e := v.subscriptions.Encoded(s)
 		rest.SetETag(w, e.Digest)
 		return rest.WriteEncoded(w, http.StatusCreated, e.Whole)
@@ -132,8 +151,9 @@ func (a *API) duplicate(err error) error {
 	return err
 }
 
-// modifiable are the attributes of AlarmSubscriptionUpdate.
-var modifiable = []string{"consumerSubscriptionId", "eventFilter", "callback"}
+// modifiable are the attributes of AlarmSubscriptionUpdate, and the extensions, in which
+// nothing can be changed.
+var modifiable = []string{"consumerSubscriptionId", "eventFilter", "callback", "extensions"}
 
 func (a *API) patchSubscription(v *version) rest.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
@@ -150,6 +170,9 @@ func (a *API) patchSubscription(v *version) rest.Handler {
 		}
 		_, moved := body["callback"]
 		s, err := a.updateSubscription(r.Context(), id, func(s *store.Subscription) error {
+			if err := a.checkOwner(r, v, *s, auth.VerbPatchAny); err != nil {
+				return err
+			}
 			if err := rest.CheckMatch(r, v.subscriptions.Encoded(*s).Digest); err != nil {
 				return fmt.Errorf("alarm subscription %s: %w", id, err)
 			}
@@ -218,6 +241,9 @@ func (a *API) resume(ctx context.Context, id uuid.UUID) error {
 // apply sets the attributes of a subscription that are in a body. null removes one, as a
 // merge patch does.
 func apply(s *store.Subscription, body map[string]json.RawMessage) (err error) {
+	if err := subscription.CheckExtensions(body["extensions"]); err != nil {
+		return err
+	}
 	if text, there := body["consumerSubscriptionId"]; there {
 		if s.ConsumerID, err = optionalText("consumerSubscriptionId", text); err != nil {
 			return err
@@ -312,7 +338,14 @@ func (a *API) judge(ctx context.Context, s store.Subscription, callback bool) er
 	}
 }
 
+// user is who sends a request, as the log has it.
 func user(r *http.Request) string {
 	id, _ := auth.IdentityOf(r.Context())
 	return id.Name
+}
+
+// actor is who sends a request, as records have it: the client that the token was issued to.
+func actor(r *http.Request) string {
+	id, _ := auth.IdentityOf(r.Context())
+	return auth.ClientOf(id)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/o2ims/o2ims/pkg/store"
+	"github.com/o2ims/o2ims/pkg/subscription"
 )
 
 // The views in this file are the same in both versions of the API, as are the parts of
@@ -109,10 +110,15 @@ type subscriptionView struct {
 	Filter                 *string   `json:"filter,omitempty"`
 	EventFilter            any       `json:"eventFilter,omitempty"` // a text or a list of texts
 	Callback               string    `json:"callback"`
+
+	Extensions subscription.Extensions `json:"extensions"`
 }
 
 func subscriptionViewOf(s store.Subscription) subscriptionView {
-	v := subscriptionView{AlarmSubscriptionID: s.ID, ConsumerSubscriptionID: s.ConsumerID, Filter: s.Filter, Callback: s.Callback}
+	v := subscriptionView{
+		AlarmSubscriptionID: s.ID, ConsumerSubscriptionID: s.ConsumerID, Filter: s.Filter, Callback: s.Callback,
+		Extensions: subscription.ExtensionsOf(s),
+	}
 	switch len(s.EventFilter) {
 	case 0:
 	case 1:

@@ -40,6 +40,9 @@ type APIParts struct {
 	Callbacks Callbacks
 	Pager     *rest.Pager
 
+	// Access tells who may act for others; nil: nobody but by scope of its token.
+	Access auth.Access
+
 	// BaseURL is https://host[:port] by which clients reach us, for the header Location;
 	// empty: the host that the client named.
 	BaseURL string
@@ -72,7 +75,10 @@ func (a *API) Routes(r *mux.Router, basePath string) {
 			http.MethodGet:  a.list,
 			http.MethodPost: func(w http.ResponseWriter, r *http.Request) error { return a.create(w, r, version, collection) },
 		})
-		r.Handle(collection+"/{subscriptionId}", rest.Methods{http.MethodGet: a.get, http.MethodDelete: a.delete})
+		r.Handle(collection+"/{subscriptionId}", rest.Methods{
+			http.MethodGet:    a.get,
+			http.MethodDelete: func(w http.ResponseWriter, r *http.Request) error { return a.delete(w, r, collection) },
+		})
 	}
 }
 
@@ -84,17 +90,22 @@ type subscriptionInfo struct {
 	ConsumerSubscriptionID *string   `json:"consumerSubscriptionId,omitempty"`
 	Filter                 *string   `json:"filter,omitempty"`
 	Callback               string    `json:"callback"`
+
+	Extensions Extensions `json:"extensions"`
 }
 
-var attributes = rest.Attributes{Optional: []string{"consumerSubscriptionId", "filter"}}
+var attributes = rest.Attributes{Optional: []string{"consumerSubscriptionId", "filter", "extensions"}}
 
 func view(s store.Subscription) subscriptionInfo {
-	return subscriptionInfo{SubscriptionID: s.ID, ConsumerSubscriptionID: s.ConsumerID, Filter: s.Filter, Callback: s.Callback}
+	return subscriptionInfo{
+		SubscriptionID: s.ID, ConsumerSubscriptionID: s.ConsumerID, Filter: s.Filter, Callback: s.Callback,
+		Extensions: ExtensionsOf(s),
+	}
 }
 
 func encoded(s store.Subscription) rest.Encoded {
 	e, err := attributes.Encode(view(s))
-	if err != nil { // four texts always can
+	if err != nil { // texts always can
 		panic(err)
 	}
 	return e
@@ -133,9 +144,14 @@ func (a *API) get(w http.ResponseWriter, r *http.Request) error {
 	return query.Object(w, sub)
 }
 
-func (a *API) delete(w http.ResponseWriter, r *http.Request) error {
+func (a *API) delete(w http.ResponseWriter, r *http.Request, collection string) error {
 	sub, err := a.named(r)
 	if err != nil {
+		return err
+	}
+	told := rest.AuditOf(r.Context())
+	told.Owner, told.Creator = sub.Owner, sub.Creator
+	if err := a.options.CheckOwner(r.Context(), a.parts.Access, sub, auth.VerbDeleteAny, collection); err != nil {
 		return err
 	}
 	if err := a.parts.Store.DeleteSubscription(r.Context(), sub); err != nil {
@@ -165,6 +181,7 @@ type wish struct {
 	ConsumerSubscriptionID *string         `json:"consumerSubscriptionId"`
 	Filter                 *string         `json:"filter"`
 	Callback               *string         `json:"callback"`
+	Extensions             json.RawMessage `json:"extensions"`
 }
 
 func (a *API) create(w http.ResponseWriter, r *http.Request, version, collection string) error {
@@ -175,23 +192,25 @@ func (a *API) create(w http.ResponseWriter, r *http.Request, version, collection
 	if err := a.check(r.Context(), body, version); err != nil {
 		return err
 	}
-	creator := ""
-	if id, known := auth.IdentityOf(r.Context()); known {
-		creator = id.Name
+	whose, err := auth.OwnershipOf(r, a.parts.Access, collection)
+	if err != nil {
+		return fmt.Errorf("subscription: %w", err)
 	}
 	sub := store.Subscription{
 		ID: uuid.New(), Service: a.parts.Service.Name, Version: version,
 		Callback: *body.Callback, Filter: body.Filter, ConsumerID: body.ConsumerSubscriptionID,
-		Creator: creator, Owner: creator, Created: time.Now().UTC().Truncate(time.Millisecond),
+		Creator: whose.Creator, Owner: whose.Owner, Created: time.Now().UTC().Truncate(time.Millisecond),
 	}
-	err := a.parts.Store.CreateSubscription(r.Context(), sub, a.options.MaxSubscriptions)
+	told := rest.AuditOf(r.Context())
+	told.ResourceID, told.Owner, told.Creator = sub.ID.String(), sub.Owner, sub.Creator
+	err = a.parts.Store.CreateSubscription(r.Context(), sub, a.options.MaxSubscriptions)
 	if errors.Is(err, fault.Conflict) && a.options.DuplicateStatus == http.StatusBadRequest {
 		err = fmt.Errorf("%w: %w", err, fault.Invalid)
 	}
 	if err != nil {
 		return err
 	}
-	slog.InfoContext(r.Context(), "subscription created", "subscriptionId", sub.ID, "service", sub.Service, "version", version, "creator", creator)
+	slog.InfoContext(r.Context(), "subscription created", "subscriptionId", sub.ID, "service", sub.Service, "version", version, "owner", sub.Owner, "creator", sub.Creator)
 	w.Header().Set("Location", a.baseURL(r)+collection+"/"+sub.ID.String())
 	return rest.WriteEncoded(w, http.StatusCreated, encoded(sub).Whole)
 }
@@ -216,6 +235,9 @@ func (a *API) check(ctx context.Context, body wish, version string) error {
 		return invalid("callback is missing")
 	case len(*body.Callback) > maxCallbackBytes:
 		return invalid(fmt.Sprintf("callback is longer than %d bytes", maxCallbackBytes))
+	}
+	if err := CheckExtensions(body.Extensions); err != nil {
+		return fmt.Errorf("subscription: %w", err)
 	}
 	if id := body.ConsumerSubscriptionID; id != nil {
 		if _, err := uuid.Parse(*id); err != nil || len(*id) != 36 {

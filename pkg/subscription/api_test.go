@@ -46,6 +46,11 @@ type api struct {
 
 func newAPI(t testing.TB, change func(*Options)) *api {
 	t.Helper()
+	return newAPIWith(t, change, nil)
+}
+
+func newAPIWith(t testing.TB, change func(*Options), access auth.Access) *api {
+	t.Helper()
 	w := newWorld(t)
 	o := testOptions()
 	if change != nil {
@@ -53,7 +58,7 @@ func newAPI(t testing.TB, change func(*Options)) *api {
 	}
 	pager := rest.NewPager(rest.PagingOptions{Size: 100}, bytes.Repeat([]byte{7}, rest.MarkerKeyBytes))
 	a := NewAPI(o, APIParts{
-		Store: w.store, Callbacks: callbacks{}, Pager: pager, BaseURL: "https://o2ims.example.net",
+		Store: w.store, Callbacks: callbacks{}, Pager: pager, Access: access, BaseURL: "https://o2ims.example.net",
 		Service: Service{Name: "inventory", Versions: []string{"v1", "v2"}, Kinds: testKinds},
 	})
 	router := mux.NewRouter()
@@ -98,6 +103,9 @@ func TestCreateSubscription(t *testing.T) {
 		{"filter of an unknown attribute", `{"callback":"https://smo/cb","filter":"(eq,nom,a)"}`, 400, "nom"},
 		{"filter of an unknown type", `{"callback":"https://smo/cb","filter":"(eq,objectType,Resource)"}`, 400, "objectType"},
 		{"v2 type in v1", `{"callback":"https://smo/cb","filter":"(eq,objectType,OCloudSiteInfo)"}`, 400, "objectType"},
+		{"an owner of its own choice", `{"callback":"https://smo/cb","extensions":{"owner":"eve","creator":"eve","more":1}}`, 201, ""},
+		{"no extensions", `{"callback":"https://smo/cb","extensions":null}`, 201, ""},
+		{"extensions that are none", `{"callback":"https://smo/cb","extensions":"eve"}`, 400, "extensions"},
 		{"xml", `<subscription/>`, 400, "body"},
 		{"unknown attribute", `{"callback":"https://smo/cb","priority":1}`, 400, "priority"},
 	} {
@@ -156,6 +164,10 @@ func TestSubscriptionsOverHTTP(t *testing.T) {
 		{http.MethodGet, base + "/v1/subscriptions?filter=(eq,consumerSubscriptionId," + strings.ToUpper(consumer) + ")", "", 200, consumer},
 		{http.MethodGet, base + "/v1/subscriptions?filter=(eq,callback,nowhere)", "", 200, "[]"},
 		{http.MethodGet, base + "/v1/subscriptions?filter=(eq,owner,me)", "", 400, "owner"},
+		{http.MethodGet, base + "/v1/subscriptions?filter=(eq,extensions/owner,system:serviceaccount:o2ims:smo)", "", 200, consumer},
+		{http.MethodGet, base + "/v2/subscriptions?filter=(eq,extensions/creator,me)", "", 200, "[]"},
+		{http.MethodGet, base + "/v2/subscriptions?filter=(eq,extensions/keeper,me)", "", 400, "keeper"},
+		{http.MethodGet, base + "/v1/subscriptions?fields=extensions/owner", "", 200, `"extensions":{"owner":"system:serviceaccount:o2ims:smo"}}`},
 		{http.MethodGet, base + "/v1/subscriptions/nonsense", "", 400, "UUID"},
 		{http.MethodGet, base + "/v1/subscriptions/" + consumer, "", 404, consumer},
 		{http.MethodPut, one, body, 405, ""},

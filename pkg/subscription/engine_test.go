@@ -204,7 +204,7 @@ func testOptions() Options {
 	return Options{
 		RequestTimeout: 2 * time.Second, FirstRetry: time.Millisecond, LongestRetry: 5 * time.Millisecond, SuspendAfter: time.Hour,
 		RetainFor: time.Hour, RetainEvents: 1000, MaxSubscriptions: 5000, WindowBytes: 4 << 20,
-		FilterMode: string(Exclude), CallbackCheck: string(CheckOff), DuplicateStatus: 400,
+		FilterMode: string(Exclude), CallbackCheck: string(CheckOff), DuplicateStatus: 400, DeleteSubscriptions: string(RemovalAny),
 	}
 }
 

@@ -67,6 +67,10 @@ type Options struct {
 	FilterMode       string
 	CallbackCheck    string
 	DuplicateStatus  int // HTTP status for a subscription that exists already: 400 or 409
+
+	// DeleteSubscriptions is the Removal of the subscriptions of every service; empty stands
+	// for RemovalAny.
+	DeleteSubscriptions string
 }
 
 // AddFlags registers the settings with their defaults.
@@ -82,6 +86,7 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.FilterMode, "subscription-filter-mode", string(Exclude), "exclude: events that match a subscription's filter are not reported, as the standard says; include: only those are")
 	f.StringVar(&o.CallbackCheck, "verify-callback", string(CheckOff), "what a callback must answer to a GET before a subscription is accepted: off, get204 or get2xx")
 	f.IntVar(&o.DuplicateStatus, "duplicate-subscription-status", 400, "HTTP status for a subscription that exists already: 400 or 409")
+	f.StringVar(&o.DeleteSubscriptions, "delete-subscriptions", string(RemovalAny), "who may delete or change a subscription: any client that may delete subscriptions at all, or owner: its owner, its creator and administrators")
 }
 
 // Validate reports everything that is wrong with o.
@@ -123,6 +128,11 @@ func (o *Options) Validate() error {
 	case CheckOff, Check204, Check2xx:
 	default:
 		bad("verify-callback", o.CallbackCheck, "off, get204 or get2xx")
+	}
+	switch Removal(o.DeleteSubscriptions) {
+	case "", RemovalAny, RemovalOwner:
+	default:
+		bad("delete-subscriptions", o.DeleteSubscriptions, "any or owner")
 	}
 	if o.DuplicateStatus != 400 && o.DuplicateStatus != 409 {
 		bad("duplicate-subscription-status", o.DuplicateStatus, "400 or 409")
