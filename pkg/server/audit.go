@@ -83,11 +83,8 @@ func verbOf(method string) string {
 func ours(groups []string) []string {
 	roles := []string{}
 	for _, group := range groups {
-		switch group {
-		case "o2ims-reader", "o2ims-subscriber", "o2ims-maintainer", "o2ims-provisioner", "o2ims-admin", "o2ims-deployer":
-			if !slices.Contains(roles, group) {
-				roles = append(roles, group)
-			}
+		if slices.Contains(auth.Roles(), group) && !slices.Contains(roles, group) {
+			roles = append(roles, group)
 		}
 	}
 	return roles
