@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -43,11 +44,20 @@ type APIOptions struct {
 	// Served tells which of them are switched on at the moment; nil: all. Set by whoever puts
 	// the process together.
 	Served func(version string) bool
+
+	// DeployerServiceAccount is the name of the managed service account, in the namespace of
+	// each managed cluster, whose token callers see who may see profiles. Empty: none.
+	DeployerServiceAccount string
+
+	// Credentials read that token; nil: nobody sees one. Set by whoever puts the process
+	// together.
+	Credentials Credentials
 }
 
 // AddFlags registers the settings with their defaults.
 func (o *APIOptions) AddFlags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.Versions, "inventory-versions", []string{"v1", "v2"}, "versions of the inventory API to serve")
+	f.StringVar(&o.DeployerServiceAccount, "deployer-service-account", "o2ims-deployer", "name of the ManagedServiceAccount whose token for a managed cluster is shown to callers with verb profile; empty for no token")
 }
 
 // Validate reports everything that is wrong with o.
@@ -62,8 +72,16 @@ func (o *APIOptions) Validate() error {
 	if len(o.Versions) == 0 {
 		faults = append(faults, fmt.Errorf("--inventory-versions: at least one is needed: %w", fault.Invalid))
 	}
+	if o.DeployerServiceAccount != "" && !accountName.MatchString(o.DeployerServiceAccount) {
+		faults = append(faults, fmt.Errorf("--deployer-service-account: %q is not the name of a service account: %w", o.DeployerServiceAccount, fault.Invalid))
+	}
 	return errors.Join(faults...)
 }
+
+// accountName is what a ManagedServiceAccount, and the Secret of its name, can be called.
+//
+// Source: RFC 1123, subdomains, as Kubernetes takes them.
+var accountName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
 // API serves a model.
 type API struct {
@@ -72,11 +90,13 @@ type API struct {
 	versions []*version // ascending
 	served   func(version string) bool
 	counts   counts
+
+	credentials Credentials // nil: there are none
 }
 
 // NewAPI returns the API of a model, with lists in pages as p cuts them. o must be valid.
 func NewAPI(m *Model, a Access, o APIOptions, p *rest.Pager) *API {
-	api := &API{model: m, access: a, served: o.Served}
+	api := &API{model: m, access: a, served: o.Served, credentials: o.Credentials}
 	all := versions(p)
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(o.Versions))) {
 		api.versions = append(api.versions, all[name])
@@ -218,7 +238,7 @@ func (a *API) getDeploymentManager(v *version) rest.Handler {
 		if err != nil {
 			return err
 		}
-		return q.Object(w, managerRow{d, profile})
+		return a.showDeploymentManager(w, r, q, managerRow{d, profile})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -39,10 +40,15 @@ type managerExtensions struct {
 	Reporting         *trouble          `json:"reporting,omitempty"`
 }
 
-// managerProfile is how to reach a cluster. It has no credentials: we keep none.
+// managerProfile is how to reach a cluster. It has no credentials but in the answer to a GET
+// of one deploymentManager, for which withToken makes it: we keep none.
+//
+// Source: fact sheet A.8, mode "token".
 type managerProfile struct {
-	ClusterAPIEndpoint string `json:"cluster_api_endpoint"`
-	ClusterCACert      string `json:"cluster_ca_cert"` // PEM
+	ClusterAPIEndpoint string     `json:"cluster_api_endpoint"`
+	ClusterCACert      string     `json:"cluster_ca_cert"` // PEM
+	Token              string     `json:"token,omitempty"`
+	TokenExpiration    *time.Time `json:"token_expiration,omitempty"`
 }
 
 // resourceView is a server or one of its elements; they differ in their extensions. It has
