@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 
+	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/pkg/inventory"
 )
 
@@ -139,7 +140,7 @@ func TestChartAndManifestsShareNoName(t *testing.T) {
 func TestChartRefusesBadValues(t *testing.T) {
 	for _, values := range []string{
 		`{"manager":{"logLevel":"loud"}}`, `{"manager":{"replicas":"two"}}`, `{"manager":{"replicas":2}}`, `{"redis":{"url":"redis.example.net"}}`, `{"redis":{"url":"redis://:secret@redis"}}`, `{"managr":{}}`, `{"image":{"repository":""}}`,
-		`{"manager":{"externalUrl":"o2ims.example.com"}}`, `{"manager":{"externalUrl":"https://o2ims.example.com/path"}}`, `{"manager":{"extraArgs":["manager"]}}`, `{"service":{"port":0}}`,
+		`{"manager":{"externalUrl":"o2ims.example.com"}}`, `{"manager":{"externalUrl":"https://o2ims.example.com/path"}}`, `{"manager":{"extraArgs":["manager"]}}`, `{"deployer":{"managedServiceAccount":"a/b"}}`, `{"service":{"port":0}}`,
 	} {
 		if _, err := install(t, values); err == nil {
 			t.Errorf("values %s are accepted", values)
@@ -154,16 +155,16 @@ func TestChartRunsTheManager(t *testing.T) {
 	}{
 		{name: "defaults", values: `{}`, want: []string{
 			"manager", "--bind-address=$(POD_IP)", "--namespace=$(POD_NAMESPACE)", "--agent-image=quay.io/o2ims/o2ims:v0.1.0", "--agent-image-pull-policy=IfNotPresent",
-			"--external-url=https://o2ims.o2ims.svc", "--log-level=info",
+			"--external-url=https://o2ims.o2ims.svc", "--log-level=info", "--deployer-service-account=o2ims-deployer",
 		}},
 		{name: "set", values: `{"image":{"repository":"r.example.com/o2ims","tag":"t"},"agent":{"image":"s.example.com/o2ims:u","imagePullPolicy":"Never"},
-			"manager":{"externalUrl":"https://o2.example.com:8443","logLevel":"debug","extraArgs":["--a=b, c"]}}`, want: []string{
+			"deployer":{"managedServiceAccount":"smo"},"manager":{"externalUrl":"https://o2.example.com:8443","logLevel":"debug","extraArgs":["--a=b, c"]}}`, want: []string{
 			"manager", "--bind-address=$(POD_IP)", "--namespace=$(POD_NAMESPACE)", "--agent-image=s.example.com/o2ims:u", "--agent-image-pull-policy=Never",
-			"--external-url=https://o2.example.com:8443", "--log-level=debug", "--a=b, c",
+			"--external-url=https://o2.example.com:8443", "--log-level=debug", "--deployer-service-account=smo", "--a=b, c",
 		}},
 		{name: "another port", values: `{"service":{"port":8443}}`, want: []string{
 			"manager", "--bind-address=$(POD_IP)", "--namespace=$(POD_NAMESPACE)", "--agent-image=quay.io/o2ims/o2ims:v0.1.0", "--agent-image-pull-policy=IfNotPresent",
-			"--external-url=https://o2ims.o2ims.svc:8443", "--log-level=info",
+			"--external-url=https://o2ims.o2ims.svc:8443", "--log-level=info", "--deployer-service-account=o2ims-deployer",
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -285,13 +286,34 @@ func TestTheManagerHoldsNothingDangerous(t *testing.T) {
 				}
 			}
 			for _, resource := range rule.Resources {
-				if resource == "*" || (clusterWide && resource == "secrets") {
+				if resource == "*" || clusterWide && resource == "secrets" && !(slices.Equal(rule.Verbs, []string{"get"}) && slices.Equal(rule.ResourceNames, []string{"o2ims-deployer"})) {
 					t.Errorf("%s: %v", name, rule)
 				}
-				if resource == "secrets" && len(rule.ResourceNames) == 0 && !slices.Equal(rule.Verbs, []string{"create"}) {
-					t.Errorf("%s reaches every Secret of its namespace: %v", name, rule)
+				// The Inventory names Secrets of the manager's own namespace: it may read them all.
+				reads := name == "Role/o2ims-manager" && slices.Equal(rule.Verbs, []string{"get", "list", "watch"})
+				if resource == "secrets" && len(rule.ResourceNames) == 0 && !slices.Equal(rule.Verbs, []string{"create"}) && !reads {
+					t.Errorf("%s changes every Secret of its namespace: %v", name, rule)
 				}
 			}
+		}
+	}
+}
+
+// TestTheManagerReadsTokensOfOneAccount, or none at all.
+func TestTheManagerReadsTokensOfOneAccount(t *testing.T) {
+	for values, want := range map[string][]string{
+		`{}`: {"o2ims-deployer"},
+		`{"deployer":{"managedServiceAccount":"smo.v2"}}`: {"smo.v2"},
+		`{"deployer":{"managedServiceAccount":""}}`:       nil,
+	} {
+		var got []string
+		for _, rule := range get[*rbacv1.ClusterRole](t, mustInstall(t, values), "ClusterRole/o2ims-manager").Rules {
+			if slices.Contains(rule.Resources, "secrets") {
+				got = append(got, rule.ResourceNames...)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: the manager reads Secrets named %q, want %q", values, got, want)
 		}
 	}
 }
@@ -322,6 +344,9 @@ func TestAPIRoles(t *testing.T) {
 		{"get", "/o2ims-infrastructureInventory/v2/deploymentManagers/a", []string{"reader", "deployer", "admin"}},
 		{inventory.VerbProfile, inventory.BasePath + "/v1/deploymentManagers", []string{"deployer", "admin"}},
 		{inventory.VerbProfile, inventory.BasePath + "/v2/deploymentManagers", []string{"deployer", "admin"}},
+		{auth.VerbDeleteAny, inventory.BasePath + "/v1/subscriptions", []string{"admin"}},
+		{auth.VerbDelegate, inventory.BasePath + "/v2/subscriptions", []string{"admin"}},
+		{auth.VerbPatchAny, "/o2ims-infrastructureMonitoring/v2/alarmSubscriptions", []string{"admin"}},
 		{"get", "/o2ims-infrastructureInventory/v1/subscriptions", []string{"reader", "subscriber", "admin"}},
 		{"create", "/o2ims-infrastructureInventory/v1/subscriptions", []string{"subscriber", "admin"}},
 		{"delete", "/o2ims-infrastructureInventory/v2/subscriptions/a", []string{"subscriber", "admin"}},
