@@ -15,9 +15,10 @@ import (
 // systemPrefix begins the names that Kubernetes gives to its own users and groups.
 const systemPrefix = "system:"
 
-// authenticatedGroup is that of everybody who has proved who it is, as Kubernetes adds it to
-// whoever it knows itself. It is what may read the documents of our APIs.
-const authenticatedGroup = systemPrefix + "authenticated"
+// authenticatedGroup is that of everybody whom an issuer of ours vouches for: for them it is what
+// system:authenticated is for those whom Kubernetes knows. It is a name of our own, so that
+// what somebody granted to that group on the hub is not granted to strangers.
+const authenticatedGroup = "o2ims-authenticated"
 
 // verdict is what the claims of one token come to. It holds for every request that shows
 // the token before it expires, except for the binding, which each request has to prove anew.

@@ -273,7 +273,7 @@ func (w world) waitForRoles(t *testing.T) {
 // allowed asks the apiserver directly.
 func (w world) allowed(t *testing.T, role, verb, path string) bool {
 	t.Helper()
-	groups := []string{"system:authenticated"}
+	groups := []string{"o2ims-authenticated"}
 	if role != none {
 		groups = append(groups, role)
 	}
