@@ -207,7 +207,7 @@ func (c *Configuration) extend(ctx context.Context, status *apiv1alpha1.Inventor
 	case len(unreachable) > 0:
 		reason, message = apiv1alpha1.ReasonIssuersUnreachable, joined(unreachable)
 	default:
-		reason, message = apiv1alpha1.ReasonIssuersReachable, "the keys of every issuer are known, or will be asked for with its first token"
+		reason, message = apiv1alpha1.ReasonIssuersReachable, "the keys of every issuer are known"
 	}
 	set(apiv1alpha1.ConditionIssuersReachable, len(unreachable) == 0, reason, message)
 	for _, s := range c.configured.Services(ctx) {

@@ -21,13 +21,14 @@ type configured struct {
 	store   *store.Store
 	records *alarm.RedisRecords
 	served  atomic.Pointer[settings.Served]
+	news    chan struct{} // holds one token while issuers may be new
 }
 
 var _ controller.Configured = (*configured)(nil)
 
 // newConfigured returns what serves everything, to nobody until the Inventory has been read.
 func newConfigured(callers *auth.Callers, out outside) *configured {
-	c := &configured{callers: callers, out: out.client, store: out.store}
+	c := &configured{callers: callers, out: out.client, store: out.store, news: make(chan struct{}, 1)}
 	c.served.Store(&settings.Served{})
 	return c
 }
@@ -35,7 +36,33 @@ func newConfigured(callers *auth.Callers, out outside) *configured {
 // ConfigureCallers implements controller.Configured.
 func (c *configured) ConfigureCallers(config auth.Config) error {
 	config.Transport = c.out.Transport
-	return c.callers.Configure(config)
+	err := c.callers.Configure(config)
+	select {
+	case c.news <- struct{}{}:
+	default:
+	}
+	return err
+}
+
+// issuersInterval is how often issuers are asked whose keys are missing or old.
+const issuersInterval = 30 * time.Second
+
+// askIssuers knows the keys of issuers before the first token comes, so that the Inventory
+// says in time which of them cannot be reached.
+func (c *configured) askIssuers(ctx context.Context) error {
+	tick := time.NewTicker(issuersInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-c.news:
+		}
+		asking, cancel := context.WithTimeout(ctx, issuersInterval)
+		_ = c.callers.Refresh(asking) // IssuerFaults has what went wrong
+		cancel()
+	}
 }
 
 // ConfigureOutbound implements controller.Configured.

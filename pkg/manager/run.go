@@ -88,6 +88,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	o.Inventory.Served = follow.serves(inventoryName)
+	o.Inventory.Credentials = controller.ClusterTokens(kube.CoreV1(), o.Inventory.DeployerServiceAccount, time.Now)
 	api := inventory.NewAPI(model, access.authorizer, o.Inventory, pager)
 	told, err := newNotifications(o, outside, api, ingest, model, mgr.GetCache(), pager, registry)
 	if err != nil {
@@ -102,7 +103,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range slices.Concat(told.runnables(), ill.runnables(), []ctrl.Runnable{addons, everywhere{apis.Run}}) {
+	for _, r := range slices.Concat(told.runnables(), ill.runnables(), []ctrl.Runnable{addons, everywhere{follow.askIssuers}, everywhere{apis.Run}}) {
 		if err := mgr.Add(r); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -133,6 +134,7 @@ func TestTrust(t *testing.T) {
 	t.Run("callers", func(t *testing.T) { w.callers(t) })
 	t.Run("rotation", func(t *testing.T) { w.rotation(t) })
 	t.Run("faults", func(t *testing.T) { w.faults(t) })
+	t.Run("credentials", func(t *testing.T) { w.credentials(t) })
 	t.Run("services", func(t *testing.T) { w.services(t) })
 	t.Run("deregistration", func(t *testing.T) { w.deregistration(t) })
 }
@@ -363,6 +365,55 @@ func (w *trusting) faults(t *testing.T) {
 	w.eventually(ctx, "says that the SMO refused", apiv1alpha1.ConditionSMORegistrationCompleted, apiv1alpha1.ReasonSMORegistrationFailed)
 	w.change(func(s *apiv1alpha1.InventorySpec) { s.SMO.RegistrationEndpoint = ocloud.RegistrationPath })
 	w.eventually(ctx, "registered", apiv1alpha1.ConditionSMORegistrationCompleted, apiv1alpha1.ReasonSMORegistrationSuccessful)
+}
+
+// credentials: who may deploy sees the token that the managed-serviceaccount add-on keeps for
+// a cluster, and nobody else does.
+func (w *trusting) credentials(t *testing.T) {
+	ctx := t.Context()
+	const token = "token-of-a-managed-serviceaccount"
+	create(ctx, t, &corev1.Secret{ // as that add-on writes it
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: edge, Name: "o2ims-deployer",
+			Labels: map[string]string{"authentication.open-cluster-management.io/is-managed-serviceaccount": "true"},
+		},
+		Data: map[string][]byte{"token": []byte(token), "ca.crt": []byte("a CA")},
+	})
+	var managers []struct {
+		ID   string `json:"deploymentManagerId"`
+		Name string `json:"name"`
+	}
+	if err := cloud.Get(ctx, ocloud.InventoryV1+"/deploymentManagers", &managers); err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(managers, func(m struct {
+		ID   string `json:"deploymentManagerId"`
+		Name string `json:"name"`
+	}) bool {
+		return m.Name == edge
+	})
+	one := ocloud.InventoryV1 + "/deploymentManagers/" + managers[at].ID
+	for _, tc := range []struct {
+		account, path string
+		shown         bool
+	}{
+		{"test-client", one, true},
+		{"test-reader", one, false},
+		{"test-client", ocloud.InventoryV1 + "/deploymentManagers?all_fields", false},
+		{"test-client", one + "?fields=name", false},
+	} {
+		response := must[*http.Response](t)(cloud.Do(ctx, http.MethodGet, tc.path, must[string](t)(cloud.Token(ctx, tc.account)), nil))
+		body := must[[]byte](t)(io.ReadAll(response.Body))
+		response.Body.Close()
+		if shown := strings.Contains(string(body), token); response.StatusCode != http.StatusOK || shown != tc.shown {
+			t.Errorf("%s sees the token in %s: %t, want %t (status %d)", tc.account, tc.path, shown, tc.shown, response.StatusCode)
+		}
+	}
+	for _, pod := range cloud.Managers() {
+		if log := must[[]byte](t)(os.ReadFile(pod.LogPath)); strings.Contains(string(log), token) {
+			t.Errorf("the log of %s has the token", pod.Name)
+		}
+	}
 }
 
 // services: what is switched off does not exist.
