@@ -103,6 +103,7 @@ func TestIdentity(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.want.Issuer = w.issuer.URL
+			tc.want.Groups = append(tc.want.Groups, authenticatedGroup)
 			got, err := w.show(t, w.issuer.Token(tc.claims))
 			if err != nil {
 				t.Fatal(err)
@@ -132,6 +133,16 @@ func TestUsernameClaimAndPrefix(t *testing.T) {
 	}
 	_, err = w.show(t, w.issuer.Token(w.issuer.Claims()))
 	expect(t, "no such claim", err, fault.Unauthenticated)
+}
+
+// TestNobodyIsAcceptedAtFirst checks that silence about whom to accept accepts nobody.
+func TestNobodyIsAcceptedAtFirst(t *testing.T) {
+	callers := NewCallers(named("cluster"), newClock(), prometheus.NewRegistry())
+	_, err := callers.Authenticate(t.Context(), Credentials{Token: "opaque"})
+	expect(t, "before Configure", err, fault.Unavailable)
+	expect(t, "Configure", callers.Configure(Config{}), nil)
+	_, err = callers.Authenticate(t.Context(), Credentials{Token: "opaque"})
+	expect(t, "after Configure", err, nil)
 }
 
 // TestChoiceOfJudge checks that the issuer that a token names decides who judges it.

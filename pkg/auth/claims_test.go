@@ -80,10 +80,11 @@ func FuzzJudge(f *testing.F) {
 			return
 		}
 		id := v.identity
+		roles, last := id.Groups[:len(id.Groups)-1], id.Groups[len(id.Groups)-1]
 		switch {
 		case !strings.HasPrefix(id.Name, s.UsernamePrefix), len(id.Name) <= len(s.UsernamePrefix), len(id.Name) > len(s.UsernamePrefix)+maxNameBytes, strings.HasPrefix(id.Name, systemPrefix):
 			t.Errorf("user name %q", id.Name)
-		case slices.ContainsFunc(id.Groups, func(g string) bool { return !slices.Contains(Roles(), g) }), !slices.IsSorted(id.Groups), len(slices.Compact(slices.Clone(id.Groups))) != len(id.Groups):
+		case slices.ContainsFunc(roles, func(g string) bool { return !slices.Contains(Roles(), g) }), !slices.IsSorted(roles), len(slices.Compact(slices.Clone(roles))) != len(roles), last != authenticatedGroup:
 			t.Errorf("groups %q", id.Groups)
 		case len(id.Extra) > 0, id.UID != "", len(id.Client) > maxNameBytes, len(id.Scopes) > maxScopes, id.Issuer != s.URL:
 			t.Errorf("identity %+v", id)

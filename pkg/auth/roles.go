@@ -2,8 +2,8 @@ package auth
 
 import "slices"
 
-// The roles of our APIs. From a JWT, these and nothing else become groups; ClusterRoles are
-// bound to them.
+// The roles of our APIs. Of what a JWT says these and nothing else become groups; ClusterRoles
+// are bound to them.
 const (
 	RoleReader      = "o2ims-reader"
 	RoleSubscriber  = "o2ims-subscriber"
