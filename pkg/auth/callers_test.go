@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -133,6 +134,21 @@ func TestUsernameClaimAndPrefix(t *testing.T) {
 	}
 	_, err = w.show(t, w.issuer.Token(w.issuer.Claims()))
 	expect(t, "no such claim", err, fault.Unauthenticated)
+
+	w.config.Issuers[0].UsernameClaim = "email"
+	w.configure(t)
+	mail := w.issuer.Claims().With("email", "ann@example.com")
+	for _, tc := range []struct {
+		verified any // nil: not said
+		want     error
+	}{{nil, nil}, {true, nil}, {false, fault.Unauthenticated}, {"true", fault.Unauthenticated}, {[]int{1}, fault.Unauthenticated}} {
+		claims := mail
+		if tc.verified != nil {
+			claims = mail.With("email_verified", tc.verified)
+		}
+		_, err := w.show(t, w.issuer.Token(claims))
+		expect(t, fmt.Sprintf("email_verified %v", tc.verified), err, tc.want)
+	}
 }
 
 // TestNobodyIsAcceptedAtFirst checks that silence about whom to accept accepts nobody.

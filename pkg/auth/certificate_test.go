@@ -164,3 +164,29 @@ func TestClientCAs(t *testing.T) {
 		expect(t, step.story+" CA, new certificate", shown(renewed), step.new)
 	}
 }
+
+// TestIntermediateCAs checks that a client may send its chain itself, and that for the
+// certificates of proxies the chain is ours to know.
+func TestIntermediateCAs(t *testing.T) {
+	w := newWorld(t)
+	between := w.ca.Intermediate("between")
+	mine := between.Client("smo")
+	peer := from(strangerAddress, nil, &mine)
+	peer.TLS.PeerCertificates = append(peer.TLS.PeerCertificates, between.Certificate)
+	w.config.Proxies = proxies(HeaderRFC9440)
+	for _, tc := range []struct {
+		name    string
+		bundle  []byte
+		request *http.Request
+		want    error
+	}{
+		{"the client sends it", w.ca.PEM(), peer, nil},
+		{"the proxy does not", w.ca.PEM(), from(proxyAddress, authtest.RFC9440(mine.Leaf), nil), fault.Unauthenticated},
+		{"it is configured", append(w.ca.PEM(), between.PEM()...), from(proxyAddress, authtest.RFC9440(mine.Leaf), nil), nil},
+	} {
+		w.config.Certificates.CABundle = tc.bundle
+		w.configure(t)
+		_, err := w.callers.CertificateOf(tc.request)
+		expect(t, tc.name, err, tc.want)
+	}
+}

@@ -31,12 +31,25 @@ type CA struct {
 func NewCA(t testing.TB, name string, now func() time.Time) *CA {
 	t.Helper()
 	ca := &CA{t: t, now: now, key: newECKey(t)}
+	template := ca.authority(name)
+	ca.Certificate = ca.sign(template, template, ca.key)
+	return ca
+}
+
+// Intermediate returns a CA that ca vouches for.
+func (ca *CA) Intermediate(name string) *CA {
+	ca.t.Helper()
+	i := &CA{t: ca.t, now: ca.now, key: newECKey(ca.t)}
+	i.Certificate = ca.sign(ca.authority(name), ca.Certificate, i.key)
+	return i
+}
+
+func (ca *CA) authority(name string) *x509.Certificate {
 	template := ca.template(name)
 	template.IsCA, template.BasicConstraintsValid = true, true
 	template.KeyUsage = x509.KeyUsageCertSign
-	template.NotAfter = now().AddDate(1, 0, 0)
-	ca.Certificate = ca.sign(template, template, ca.key)
-	return ca
+	template.NotAfter = ca.now().AddDate(1, 0, 0)
+	return template
 }
 
 // PEM returns the CA's certificate.

@@ -20,6 +20,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -59,7 +61,9 @@ type key struct {
 func Start(t testing.TB, now func() time.Time) *Issuer {
 	t.Helper()
 	i := &Issuer{t: t, now: now}
-	i.server = httptest.NewTLSServer(http.HandlerFunc(i.serve))
+	i.server = httptest.NewUnstartedServer(http.HandlerFunc(i.serve))
+	i.server.Config.ErrorLog = log.New(io.Discard, "", 0) // tests make clients that do not trust it
+	i.server.StartTLS()
 	t.Cleanup(i.server.Close)
 	i.URL = i.server.URL
 	i.Rotate()
