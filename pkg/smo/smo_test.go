@@ -115,6 +115,18 @@ func TestCheckURL(t *testing.T) {
 	}
 }
 
+func TestPlainHost(t *testing.T) {
+	for host, want := range map[string]bool{
+		"smo": true, "smo.example.net": true, "SMO.example.net.": true, "a_b-c.example": true, "192.0.2.1": true, "::1": true, "fe80::1%eth0": true,
+		"": false, ".smo": false, "127。0。0。1": false, "１２７.0.0.1": false, "smo\x00": false, "smo\r\nx": false, "a b": false, "a'b": false, "a;b": false,
+		"münchen.example": false, "v1.fe80::a": false, strings.Repeat("a", 255): false,
+	} {
+		if got := plainHost(host); got != want {
+			t.Errorf("plainHost(%q) = %t, want %t", host, got, want)
+		}
+	}
+}
+
 // TestRebinding calls a name that is harmless when it is checked and loopback when it is
 // called.
 func TestRebinding(t *testing.T) {
