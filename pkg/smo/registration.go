@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -40,8 +41,8 @@ func (r Registration) Digest() string {
 // Register tells the SMO about this O-Cloud by a POST. Any 2xx is success; registering again
 // is for the SMO to understand as an update. The status is 0 when there was no answer. An
 // error names the host, and the status where there was one, never what the answer said; it
-// wraps fault.Upstream, or fault.Invalid when the URL or its address is not allowed, or
-// ErrToken.
+// wraps fault.Upstream, and fault.Invalid when the URL or its address is not allowed, and
+// ErrToken when it is about our token.
 func (c *Client) Register(ctx context.Context, r Registration) (status int, err error) {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -76,11 +77,19 @@ func (c *Client) announce(ctx context.Context, method, target string, body []byt
 	}
 	response, err := c.Do(request)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w: %w", what, err, fault.Upstream)
+		return 0, fmt.Errorf("%s: %w", what, upstream(err))
 	}
 	response.Body.Close() // what it says is of no use, and could be anything
 	if response.StatusCode/100 != 2 && !slices.Contains(success, response.StatusCode) {
 		return response.StatusCode, fmt.Errorf("%s: %s answered %d: %w", what, request.URL.Host, response.StatusCode, fault.Upstream)
 	}
 	return response.StatusCode, nil
+}
+
+// upstream returns an error of the kind that says that it is another system's, once.
+func upstream(err error) error {
+	if errors.Is(err, fault.Upstream) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, fault.Upstream)
 }

@@ -2,19 +2,19 @@ package smo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
 	"time"
 
 	"k8s.io/utils/clock"
-
-	"github.com/o2ims/o2ims/pkg/fault"
 )
 
 // ErrToken means that we have no token for the SMO. The rest of the error names the token
-// endpoint's host and, where there was one, its OAuth error code.
-var ErrToken = fmt.Errorf("no token: %w", fault.Upstream)
+// endpoint's host and, where there was one, its OAuth error code. It wraps fault.Upstream,
+// too.
+var ErrToken = errors.New("no token")
 
 // token is an access token and how long it is good for.
 type token struct {
@@ -124,7 +124,7 @@ func (s *tokenSource) run(f *fetching) {
 	defer close(f.done)
 	s.underway = nil
 	if f.err != nil {
-		f.err = fmt.Errorf("%w: %w", ErrToken, f.err)
+		f.err = fmt.Errorf("%w: %w", ErrToken, upstream(f.err))
 		s.failure, s.retryAt = f.err, s.clock.Now().Add(fetchBackoff.Delay(s.failures, s.seed))
 		s.failures++
 		return
