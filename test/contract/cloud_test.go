@@ -97,7 +97,7 @@ func routes(t testing.TB, r *mux.Router, access inventory.Access, majors ...stri
 	service := subscription.Service{Name: "inventory", Versions: majors, Kinds: func(version string) subscription.Kinds { return a.ObjectTypes(version) }}
 	options := subscription.Options{MaxSubscriptions: 100, CallbackCheck: string(subscription.CheckOff), DuplicateStatus: 400}
 	pager := rest.NewPager(rest.PagingOptions{Size: 3, Decimal: true, BaseURL: serviceURI}, make([]byte, rest.MarkerKeyBytes))
-	subscription.NewAPI(options, subscription.APIParts{Store: db, Service: service, Callbacks: out, Pager: pager, BaseURL: serviceURI}).Routes(r, inventory.BasePath)
+	subscription.NewAPI(options, subscription.APIParts{Store: db, Service: service, Callbacks: out, Pager: pager, Access: access, BaseURL: serviceURI}).Routes(r, inventory.BasePath)
 }
 
 // startServer starts the manager's server on loopback and returns it as a target.
@@ -112,7 +112,7 @@ func startServer(t testing.TB, majors ...string) conformance.Target {
 		server.Parts{
 			Mounts: []server.Mount{
 				{Prefix: inventory.BasePath, Routes: func(r *mux.Router) { routes(t, r, authorizer, majors...) }},
-				{Prefix: alarm.BasePath, Routes: func(r *mux.Router) { monitoringRoutes(t, r, majors...) }},
+				{Prefix: alarm.BasePath, Routes: func(r *mux.Router) { monitoringRoutes(t, r, authorizer, majors...) }},
 			},
 			Gate:    auth.NewGate(auth.ByIssuer{Default: tokens}, authorizer, registry),
 			Metrics: registry,

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/o2ims/o2ims/pkg/alarm"
+	"github.com/o2ims/o2ims/pkg/auth"
 )
 
 // belowMonitoring tells whether a request is about a path below some version's root.
@@ -62,6 +63,13 @@ func monitoringMutations() []mutation {
 		}
 	}
 	nothing := func(string) string { return "" }
+	claimed := func(pattern string) func(*backend, *http.Request, *reply) {
+		return func(_ *backend, r *http.Request, a *reply) {
+			if belowMonitoring(r, pattern) && a.status == http.StatusCreated {
+				a.edit(ownedBy("eve"))
+			}
+		}
+	}
 	dropped := func(name string) func(r *http.Request) {
 		return func(r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, alarm.BasePath) {
@@ -153,6 +161,8 @@ func monitoringMutations() []mutation {
 		}},
 
 		// subscriptions
+		{name: "nobody acts for others", group: "ASU", request: dropped(auth.HeaderOnBehalfOf)},
+		{name: "an alarm subscription is whose the client says", group: "ASU", answer: claimed(alarmSubs)},
 		{name: "no Location", group: "ASU", answer: header(alarmSubs, "Location", nothing)},
 		{name: "a relative Location", group: "ASU", answer: header(alarmSubs, "Location", func(v string) string { return strings.TrimPrefix(v, serviceURI) })},
 		{name: "DELETE is 200", group: "ASU", answer: status(oneAlarmSub, http.MethodDelete, 204, 200)},

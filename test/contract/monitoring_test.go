@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/o2ims/o2ims/pkg/alarm"
+	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/pkg/rest"
 	"github.com/o2ims/o2ims/pkg/smo"
 	"github.com/o2ims/o2ims/pkg/store"
@@ -20,7 +21,7 @@ import (
 
 // monitoringRoutes registers the monitoring of an O-Cloud on which all that can happen to
 // alarms has happened.
-func monitoringRoutes(t testing.TB, r *mux.Router, majors ...string) {
+func monitoringRoutes(t testing.TB, r *mux.Router, access auth.Access, majors ...string) {
 	t.Helper()
 	db, err := store.Open(store.Options{URL: store.Embedded, Timeout: 3 * time.Second})
 	if err != nil {
@@ -38,7 +39,7 @@ func monitoringRoutes(t testing.TB, r *mux.Router, majors ...string) {
 		t.Fatal(err)
 	}
 	alarm.NewAPI(alarm.APIOptions{Versions: majors}, alarm.Parts{
-		Records: alarm.NewRedisRecords(db, alarm.Configuration{RetentionDays: 1}), Store: db, Callbacks: out,
+		Records: alarm.NewRedisRecords(db, alarm.Configuration{RetentionDays: 1}), Store: db, Callbacks: out, Access: access,
 		Subscriptions: subscription.Options{MaxSubscriptions: 100, CallbackCheck: string(subscription.CheckOff), DuplicateStatus: 400},
 		Pager:         rest.NewPager(rest.PagingOptions{Size: 3, Decimal: true, BaseURL: serviceURI}, make([]byte, rest.MarkerKeyBytes)),
 		BaseURL:       serviceURI, GlobalCloudID: func() string { return "18f2dc90-b375-47dd-b8dc-ae80072e6cdb" }, Now: time.Now,

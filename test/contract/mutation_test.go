@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/test/contract/conformance"
 )
 
@@ -553,6 +554,24 @@ func mutations() []mutation {
 			}
 		}},
 
+		// subscriptions
+		{name: "a subscription is nobody's", group: "SUB", answer: func(_ *backend, r *http.Request, a *reply) {
+			if below(r, "/subscriptions") && a.status == http.StatusCreated {
+				a.edit(func(v any) any { delete(v.(map[string]any), "extensions"); return v })
+			}
+		}},
+		{name: "the creator is whom it is made for", group: "SUB", answer: func(_ *backend, r *http.Request, a *reply) {
+			if behalf := r.Header.Get(auth.HeaderOnBehalfOf); below(r, "/subscriptions") && a.status == http.StatusCreated && behalf != "" {
+				a.edit(ownedBy(behalf))
+			}
+		}},
+		{name: "filters on owners are ignored", group: "SUB", request: rewrite(func(f string) string {
+			if strings.Contains(f, "extensions/owner") {
+				return ""
+			}
+			return f
+		})},
+
 		// pages
 		{name: "a page loses a record", group: "PAG", answer: func(_ *backend, _ *http.Request, a *reply) {
 			if a.header.Get("Link") != "" {
@@ -591,6 +610,14 @@ func mutations() []mutation {
 				a.list(func([]any) []any { return []any{} })
 			}
 		}},
+	}
+}
+
+// ownedBy makes an object somebody's, who made it.
+func ownedBy(name string) func(v any) any {
+	return func(v any) any {
+		v.(map[string]any)["extensions"] = map[string]any{"owner": name, "creator": name}
+		return v
 	}
 }
 

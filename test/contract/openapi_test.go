@@ -38,7 +38,7 @@ var documented = []struct {
 	{"inventory", inventory.BasePath, map[string]string{"v1": "1.0.0", "v2": "2.0.0"}, openapi.Document,
 		func(t testing.TB, r *mux.Router) { routes(t, r, nobody{}, allMajors...) }},
 	{"monitoring", alarm.BasePath, map[string]string{"v1": "1.2.0", "v2": "2.2.0"}, alarmapi.Document,
-		func(t testing.TB, r *mux.Router) { monitoringRoutes(t, r, allMajors...) }},
+		func(t testing.TB, r *mux.Router) { monitoringRoutes(t, r, nobody{}, allMajors...) }},
 }
 
 // documentOf is a document of the inventory.
@@ -177,7 +177,7 @@ func checkOperation(t *testing.T, names map[string]string, operation string, o m
 	}
 	names[id] = operation
 	method, template, _ := strings.Cut(operation, " ")
-	statuses := []string{"401", "403", "500", "503"}
+	statuses := []string{"401", "403", "429", "500", "503"}
 	if method == "get" {
 		statuses = append(statuses, "200", "304")
 	} else {

@@ -93,6 +93,6 @@ func cases() []Case {
 		attributeCases(), referenceCases(), conformanceCases(),
 		exampleCases(), grammarCases(), meaningCases(), differentialCases(),
 		selectorCases(), pagingCases(), explainCases(),
-		subscriptionCases(), answerCases(), monitoringCases(),
+		subscriptionCases(), ownerCases("INV-SUB-15", "INV-SUB-16", "/subscriptions", "subscriptionId"), answerCases(), monitoringCases(),
 	)
 }

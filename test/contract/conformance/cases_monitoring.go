@@ -79,7 +79,7 @@ func until(c collection) string {
 }
 
 func monitoringCases() []Case {
-	return slices.Concat(monitoringVersionCases(), alarmCases(), modificationCases(), configurationCases(), alarmSubscriptionCases(), taskCases(), monitoringAnswerCases())
+	return slices.Concat(monitoringVersionCases(), alarmCases(), modificationCases(), configurationCases(), alarmSubscriptionCases(), ownerCases("MON-ASU-16", "MON-ASU-17", "/alarmSubscriptions", "alarmSubscriptionId"), taskCases(), monitoringAnswerCases())
 }
 
 // asked is a case that is one request below the root and the status of its answer.
