@@ -68,12 +68,19 @@ func apiserver() *fake.Clientset {
 // serviceURI is where the server says it is; nobody goes there.
 const serviceURI = "https://o2ims.example.net"
 
+// tokens are what service accounts have in managed clusters.
+type tokens struct{}
+
+func (tokens) ClusterToken(_ context.Context, cluster string) ([]byte, time.Time, error) {
+	return []byte("token.of." + cluster), time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), nil
+}
+
 // api returns the inventory API over the synthetic O-Cloud, in pages so short that most lists
 // have several.
 func api(t testing.TB, access inventory.Access, majors ...string) *inventory.API {
 	t.Helper()
 	pager := rest.NewPager(rest.PagingOptions{Size: 3, Decimal: true, BaseURL: serviceURI}, make([]byte, rest.MarkerKeyBytes))
-	return inventory.NewAPI(oCloud(t), access, inventory.APIOptions{Versions: majors}, pager)
+	return inventory.NewAPI(oCloud(t), access, inventory.APIOptions{Versions: majors, Credentials: tokens{}}, pager)
 }
 
 // routes registers what the inventory serves: its records, and subscriptions to them, which

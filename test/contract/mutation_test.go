@@ -465,6 +465,25 @@ func mutations() []mutation {
 				r.Header.Set("Authorization", "Bearer "+token)
 			}
 		}},
+		{name: "a token may be kept", group: "AUT", answer: func(_ *backend, r *http.Request, a *reply) {
+			if below(r, "/deploymentManagers/[^/]*") && bytes.Contains(a.body, []byte(`"token"`)) {
+				a.header.Set("Cache-Control", "private, no-cache")
+			}
+		}},
+		{name: "a list shows tokens", group: "AUT", answer: func(_ *backend, r *http.Request, a *reply) {
+			if below(r, "/deploymentManagers") {
+				a.records(func(o map[string]any) {
+					if extensions, there := o["extensions"].(map[string]any); there {
+						extensions["seen"] = fmt.Sprint("token.of.", o["name"])
+					}
+				})
+			}
+		}},
+		{name: "a reader sees tokens", group: "AUT", request: func(r *http.Request) {
+			if below(r, "/deploymentManagers/[^/]*") && strings.Contains(r.Header.Get("Authorization"), readerToken) {
+				r.Header.Set("Authorization", "Bearer "+adminToken)
+			}
+		}},
 		{name: "403 is 404", group: "AUT", answer: setStatus(403, 404)},
 		{name: "405 before 403", group: "ORD", answer: setStatus(403, 405)},
 		{name: "health wants a token", group: "AUT", answer: func(_ *backend, r *http.Request, a *reply) {

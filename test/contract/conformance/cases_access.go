@@ -27,6 +27,7 @@ func authCases() []Case {
 		{ID: "INV-AUT-09", Source: "sheet A.8; design 5", Expect: "a reader sees deploymentManagers without extensions.profileData, whatever the selectors", run: readerProfiles},
 		{ID: "INV-AUT-10", Source: "sheet A.8; design 5", Expect: "a reader cannot find out profileData by filters either", run: readerGuesses},
 		{ID: "INV-AUT-11", Source: "sheet A.8", Expect: "who may see it sees the endpoint and CA of a cluster in profileData, and no key of it", run: deployerProfiles},
+		{ID: "INV-AUT-15", Source: "sheet A.8; design 5", Expect: "a token of a cluster is in the answer to a GET of its deploymentManager, which no cache keeps, and nowhere else", run: clusterTokens},
 		{ID: "INV-AUT-12", Source: "design 3.12; sheet 14", Expect: "/healthz and /readyz are anonymous and 200", once: true, run: func(x *exchange) error {
 			var wrong faults
 			for _, path := range []string{"/healthz", "/readyz"} {
@@ -244,6 +245,73 @@ func deployerProfiles(x *exchange) error {
 	}
 	if !tried {
 		return skip("no deploymentManager has profileData for this caller")
+	}
+	return wrong.err()
+}
+
+// showsToken tells whether an answer is a deploymentManager with a token.
+func showsToken(a answer) bool {
+	m, err := a.object()
+	if err != nil {
+		return false
+	}
+	p, _ := profile(m)
+	return text(p, "token") != ""
+}
+
+// clusterTokens looks for tokens where they belong, and for the same tokens where they do not.
+func clusterTokens(x *exchange) error {
+	managers := x.found.managers
+	var wrong faults
+	tried := false
+	for _, id := range managers.ids() {
+		path := x.root() + managers.single(id)
+		a, err := x.do(call{path: path})
+		if err != nil {
+			return err
+		}
+		m, err := a.object()
+		if err != nil {
+			return err
+		}
+		p, _ := profile(m)
+		token := text(p, "token")
+		if token == "" {
+			continue
+		}
+		tried = true
+		if cache := a.header.Get("Cache-Control"); cache != "no-store" || a.header.Get("ETag") != "" {
+			wrong.add("%s shows a token with Cache-Control %q and ETag %q, want no-store and none", a.call, cache, a.header.Get("ETag"))
+		}
+		for _, elsewhere := range []struct {
+			path   string
+			reader bool
+		}{
+			{managers.path + "?all_fields", false},
+			{managers.path + "?fields=extensions/profileData/token", false},
+			{filtered(managers.path, "(eq,extensions/profileData/token,'"+token+"')") + "&all_fields", false},
+			{managers.single(id), true},
+			{managers.single(id) + "?fields=extensions/profileData/token", true},
+			{managers.path + "?all_fields", true},
+		} {
+			ask := x.do
+			if elsewhere.reader {
+				ask = x.asReader
+			}
+			a, err := ask(call{path: x.root() + elsewhere.path})
+			if err != nil {
+				return err
+			}
+			if strings.Contains(string(a.body), token) {
+				wrong.add("%s shows the token of %s, as a reader: %t", a.call, text(m, "name"), elsewhere.reader)
+			}
+			if strings.Contains(elsewhere.path, "filter=") && a.header.Get("X-Total-Count") != "0" {
+				wrong.add("%s finds a token: X-Total-Count %s", a.call, a.header.Get("X-Total-Count"))
+			}
+		}
+	}
+	if !tried {
+		return skip("no deploymentManager shows a token to this caller")
 	}
 	return wrong.err()
 }

@@ -39,6 +39,8 @@ func (x *exchange) status(path string, want int) error {
 }
 
 // object asks for one record.
+//
+// A token, which is there for one answer only, is left out; see clusterTokens.
 func (x *exchange) object(path string) (record, error) {
 	a, err := x.get(path)
 	if err != nil {
@@ -47,7 +49,14 @@ func (x *exchange) object(path string) (record, error) {
 	if err := a.want(http.StatusOK); err != nil {
 		return nil, err
 	}
-	return a.object()
+	o, err := a.object()
+	if err == nil {
+		if p, there := profile(o); there {
+			delete(p, "token")
+			delete(p, "token_expiration")
+		}
+	}
+	return o, err
 }
 
 // mostPages is where reading a list page by page ends: a server that gives out the same page
