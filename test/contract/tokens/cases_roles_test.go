@@ -25,6 +25,7 @@ func (w *world) roles() []attempt {
 		{"AUTH-260", letIn, "two roles", "RFC 9068, 2.2.3.1", list(auth.RoleReader, auth.RoleSubscriber).to(http.MethodGet, "/o2ims-infrastructureInventory/v2/subscriptions")},
 
 		{"AUTH-261", mayNot, "none", "RFC 6750, 3.1", bearer(w.token(without("roles")))},
+		{"AUTH-508", mayNot, "what somebody granted to all whom Kubernetes knows", "RFC 9068, 5", list("o2ims-authenticated", "system:authenticated").to(http.MethodGet, knownPath)},
 		{"AUTH-262", mayNot, "system:masters", "RFC 9068, 5", list("system:masters")},
 		{"AUTH-263", mayNot, "system:masters and a reader, where an administrator is wanted", "RFC 9068, 5", list("system:masters", role).to(http.MethodGet, adminsPath)},
 		{"AUTH-264", mayNot, "system:nodes", "RFC 9068, 5", list("system:nodes")},

@@ -78,6 +78,7 @@ func (w *world) kubernetes() []attempt {
 		{"AUTH-372", letIn, "made by the apiserver's key", "RFC 7515, 5.2", bearer(w.account())},
 
 		{"AUTH-373", mayNot, "of an account without a role", "RFC 6750, 3.1", bearer(a.nobody)},
+		{"AUTH-509", letIn, "of an account without a role, where all may whom Kubernetes knows", "RFC 6750, 3.1", bearer(a.nobody).to(http.MethodGet, knownPath)},
 		{"AUTH-374", notKnown, "for another", "RFC 7519, 4.1.3", bearer(a.otherAudience)},
 		{"AUTH-375", notKnown, "for the apiserver itself", "RFC 7519, 4.1.3", bearer(a.apiserver)},
 		{"AUTH-376", notKnown, "of an account that is gone", "Kubernetes TokenReview", bearer(a.deleted)},

@@ -190,6 +190,12 @@ func newAccounts(ctx context.Context, t *testing.T, env *harness.Env) accounts {
 			t.Fatal(err)
 		}
 	}
+	create(&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "test-known"}, Rules: []rbacv1.PolicyRule{{Verbs: []string{"get"}, NonResourceURLs: []string{knownPath}}}})
+	create(&rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "test-known"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "test-known"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: "system:authenticated"}},
+	})
 	reader := account("reader", "o2ims-reader")
 	held := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: hub.Namespace, Name: "held"}}
 	create(held)

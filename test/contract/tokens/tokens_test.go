@@ -58,6 +58,9 @@ type shot struct {
 const (
 	readersPath = "/o2ims-infrastructureInventory/v2/resourcePools"
 	adminsPath  = "/admin/v1/delivery"
+
+	// knownPath is one that somebody has opened to all whom Kubernetes knows.
+	knownPath = "/o2ims-infrastructureInventory/v2/oCloudSites"
 )
 
 func request() shot {
@@ -102,8 +105,14 @@ func families() []struct {
 // fewest is how many hostile attempts there must be at least.
 const fewest = 80
 
-func TestHostileTokens(t *testing.T) {
+// TestTokens runs all that needs the world around it.
+func TestTokens(t *testing.T) {
 	w := start(t)
+	t.Run("hostile", w.testHostile)
+	t.Run("recipes", w.testRecipes)
+}
+
+func (w *world) testHostile(t *testing.T) {
 	hostile, ids, whats := 0, map[string]bool{}, map[string]bool{}
 	for _, family := range families() {
 		t.Run(family.name, func(t *testing.T) {

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/test/contract/hub"
@@ -91,7 +93,43 @@ func start(t *testing.T) *world {
 		}
 		w.servers[name] = s
 	}
+	w.waitForRoles(ctx, t)
 	return w
+}
+
+// waitForRoles waits until the apiserver has read the roles and bindings that there are: a
+// server of ours would remember a refusal for a while.
+func (w *world) waitForRoles(ctx context.Context, t *testing.T) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for _, q := range []struct{ user, group, path string }{
+		{"somebody", auth.RoleReader, readersPath},
+		{"somebody", auth.RoleSubscriber, "/o2ims-infrastructureInventory/v2/subscriptions"},
+		{"system:serviceaccount:" + hub.Namespace + ":reader", "system:serviceaccounts", readersPath},
+		{"somebody", "system:authenticated", knownPath},
+	} {
+		for !w.allowed(ctx, t, q.user, q.group, q.path) {
+			select {
+			case <-ctx.Done():
+				t.Fatalf("%s of %s may not read %s", q.user, q.group, q.path)
+			case <-tick.C:
+			}
+		}
+	}
+}
+
+func (w *world) allowed(ctx context.Context, t *testing.T, user, group, path string) bool {
+	t.Helper()
+	review, err := w.servers[plain].Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{
+			User: user, Groups: []string{group}, NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: path, Verb: "get"},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return review.Status.Allowed
 }
 
 func (w *world) startProviders(ctx context.Context, t *testing.T) {
