@@ -1,11 +1,31 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for the given time. Usage: hack/fuzz.sh 10s
+# Runs every fuzz target for the given time: as many side by side as there are processors,
+# one worker each. Usage: hack/fuzz.sh 10s
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-time=${1:-10s}
-grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' pkg | sort | while IFS=: read -r file target; do
-	target=${target#func }
-	echo "fuzz $target in $(dirname "$file") for $time"
-	go test -trimpath -run '^$' -fuzz "^$target\$" -fuzztime "$time" "./$(dirname "$file")"
-done
+export FUZZ_TIME=${1:-10s} FUZZ_CORPUS
+FUZZ_WORK=$(mktemp -d)
+trap 'rm -rf "$FUZZ_WORK"' EXIT
+export FUZZ_WORK
+FUZZ_CORPUS=$(go env GOCACHE)/fuzz/$(go list -m) # where `go test -fuzz` keeps what it finds
+
+# compile builds a package's tests as `go test -fuzz` does, once for all of its targets.
+compile() {
+	go test -trimpath -c -fuzz . -ldflags '-s -w' -o "$FUZZ_WORK/${1//\//_}.test" "./$1" || exit 255
+}
+
+# run fuzzes a target, named DIR:TARGET, and prints what there is to say in one piece.
+run() {
+	local dir=${1%:*} target=${1#*:} status=0
+	cd "$dir"
+	"$FUZZ_WORK/${dir//\//_}.test" -test.paniconexit0 -test.run '^$' -test.parallel 1 -test.fuzz "^$target\$" \
+		-test.fuzztime "$FUZZ_TIME" -test.fuzzcachedir "$FUZZ_CORPUS/$dir" >"$FUZZ_WORK/$target.log" 2>&1 || status=$?
+	{ echo "fuzz $target in $dir for $FUZZ_TIME" && cat "$FUZZ_WORK/$target.log"; } | flock "$FUZZ_WORK" cat
+	return $status
+}
+export -f compile run
+
+targets=$(grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' pkg | sed -E 's|/[^/]+:func |:|' | sort)
+cut -d: -f1 <<<"$targets" | uniq | xargs -P "$(nproc)" -I{} bash -c 'compile {}'
+xargs -P "$(nproc)" -I{} bash -c 'run {}' <<<"$targets"
