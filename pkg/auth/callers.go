@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -210,6 +211,11 @@ func (a *accepted) identity(certificate *x509.Certificate) (Identity, error) {
 // request. The error wraps fault.Unauthenticated.
 func (c *Callers) CertificateOf(r *http.Request) (*x509.Certificate, error) {
 	return c.regime.Load().certificateOf(r)
+}
+
+// TrustsProxy tells whether an address is that of a trusted proxy, whose word counts.
+func (c *Callers) TrustsProxy(address netip.Addr) bool {
+	return c.regime.Load().proxies.trustsAddress(address)
 }
 
 // ClientCAs returns the CAs that sign clients; nil when clients are not to be asked for

@@ -33,7 +33,11 @@ func (p TrustedProxies) trusts(remote string) bool {
 	if err != nil {
 		return false
 	}
-	addr := peer.Addr().Unmap().WithZone("")
+	return p.trustsAddress(peer.Addr())
+}
+
+func (p TrustedProxies) trustsAddress(address netip.Addr) bool {
+	addr := address.Unmap().WithZone("")
 	return slices.ContainsFunc(p.Networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 

@@ -9,6 +9,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/o2ims/o2ims/pkg/alarm"
+	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/pkg/controller"
 	"github.com/o2ims/o2ims/pkg/inventory"
 	"github.com/o2ims/o2ims/pkg/rest"
@@ -30,7 +31,7 @@ type alarms struct {
 const defaultRetention = 15 // days
 
 // newAlarms adds the intake of alerts to mgr.
-func newAlarms(mgr ctrl.Manager, told *notifications, ingest *controller.Ingest, model *inventory.Model, o Options, pager *rest.Pager, served func(version string) bool, registry prometheus.Registerer) (*alarms, error) {
+func newAlarms(mgr ctrl.Manager, told *notifications, ingest *controller.Ingest, model *inventory.Model, o Options, pager *rest.Pager, access auth.Access, served func(version string) bool, registry prometheus.Registerer) (*alarms, error) {
 	catalogue := alarm.NewCatalogue(told.store)
 	mapper, err := alarm.NewMapper(o.AlarmMapping, alarmObjects{model}, catalogue)
 	if err != nil {
@@ -46,7 +47,7 @@ func newAlarms(mgr ctrl.Manager, told *notifications, ingest *controller.Ingest,
 	return &alarms{
 		api: alarm.NewAPI(o.Alarms, alarm.Parts{
 			Records: records, Pager: pager, Store: told.store, Subscriptions: o.Delivery, Callbacks: told.out,
-			BaseURL: o.Server.ExternalURL, GlobalCloudID: globalCloudID(model), Served: served, Now: time.Now,
+			BaseURL: o.Server.ExternalURL, GlobalCloudID: globalCloudID(model), Access: access, Served: served, Now: time.Now,
 		}),
 		catalogue: catalogue, records: records, model: model,
 		watch:   alarm.NewWatch(o.AlarmWatch, intake, controller.Fleet{Reader: mgr.GetCache()}),

@@ -18,6 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/o2ims/o2ims/pkg/alarm"
+	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/pkg/controller"
 	"github.com/o2ims/o2ims/pkg/inventory"
 	"github.com/o2ims/o2ims/pkg/report"
@@ -60,7 +61,7 @@ func newOutside(o Options, registry prometheus.Registerer) (outside, error) {
 }
 
 // newNotifications puts the delivery of changes together.
-func newNotifications(o Options, out outside, api *inventory.API, ingest *controller.Ingest, model *inventory.Model, reader client.Reader, pager *rest.Pager, registry prometheus.Registerer) (*notifications, error) {
+func newNotifications(o Options, out outside, access auth.Access, api *inventory.API, ingest *controller.Ingest, model *inventory.Model, reader client.Reader, pager *rest.Pager, registry prometheus.Registerer) (*notifications, error) {
 	rootKind, rootID := api.RootObject()
 	service := subscription.Service{
 		Name: inventoryService, Versions: api.VersionNames(), RootKind: rootKind, RootID: rootID,
@@ -79,7 +80,7 @@ func newNotifications(o Options, out outside, api *inventory.API, ingest *contro
 	return &notifications{
 		store: out.store, out: out.client, engine: engine,
 		subscriptions: subscription.NewAPI(o.Delivery, subscription.APIParts{
-			Store: out.store, Service: service, Callbacks: out.client, Pager: pager, BaseURL: o.Server.ExternalURL,
+			Store: out.store, Service: service, Callbacks: out.client, Pager: pager, BaseURL: o.Server.ExternalURL, Access: access,
 		}),
 		admin: subscription.Admin{Store: out.store, Clusters: clusterLedgers(reader, model, out.store)},
 	}, nil

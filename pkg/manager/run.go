@@ -90,11 +90,11 @@ func Run(ctx context.Context, o Options) error {
 	o.Inventory.Served = follow.serves(inventoryName)
 	o.Inventory.Credentials = controller.ClusterTokens(kube.CoreV1(), o.Inventory.DeployerServiceAccount, time.Now)
 	api := inventory.NewAPI(model, access.authorizer, o.Inventory, pager)
-	told, err := newNotifications(o, outside, api, ingest, model, mgr.GetCache(), pager, registry)
+	told, err := newNotifications(o, outside, access.authorizer, api, ingest, model, mgr.GetCache(), pager, registry)
 	if err != nil {
 		return err
 	}
-	ill, err := newAlarms(mgr, told, ingest, model, o, pager, follow.serves(monitoringName), registry)
+	ill, err := newAlarms(mgr, told, ingest, model, o, pager, access.authorizer, follow.serves(monitoringName), registry)
 	if err != nil {
 		return err
 	}
@@ -198,9 +198,9 @@ func newServer(kube kubernetes.Interface, who access, api *inventory.API, told *
 			{Name: "inventory", Ready: func() error { return ingest.Ready(&http.Request{}) }},
 		},
 		Hidden:    follow.hidden,
-		ClientCAs: who.callers.ClientCAs,
-		Gate:      who.gate,
-		Metrics:   registry,
+		ClientCAs: who.callers.ClientCAs, TrustedProxy: who.callers.TrustsProxy,
+		Gate:    who.gate,
+		Metrics: registry,
 	}
 	if o.Server.CertFile == "" {
 		parts.Secrets = kube.CoreV1().Secrets(o.Namespace)
