@@ -180,8 +180,8 @@ func TestIntermediateCAs(t *testing.T) {
 		request *http.Request
 		want    error
 	}{
+		{"the proxy does not send it", w.ca.PEM(), from(proxyAddress, authtest.RFC9440(mine.Leaf), nil), fault.Unauthenticated},
 		{"the client sends it", w.ca.PEM(), peer, nil},
-		{"the proxy does not", w.ca.PEM(), from(proxyAddress, authtest.RFC9440(mine.Leaf), nil), fault.Unauthenticated},
 		{"it is configured", append(w.ca.PEM(), between.PEM()...), from(proxyAddress, authtest.RFC9440(mine.Leaf), nil), nil},
 	} {
 		w.config.Certificates.CABundle = tc.bundle
