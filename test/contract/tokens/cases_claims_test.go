@@ -190,5 +190,6 @@ func (w *world) subjects() []attempt {
 		{"AUTH-252", notKnown, "client_id is empty", "RFC 9068, 2.2", client("")},
 		{"AUTH-253", notKnown, "client_id with a line end", "RFC 8725, 3.10", client("smo\r\n")},
 		{"AUTH-254", notKnown, "the claim of the user name is another, and missing", "RFC 9068, 5", bearer(w.token(without("client_id"), key(w.keys["PS256"], "PS256"))).at(nested)},
+		{"AUTH-510", notKnown, "a name that becomes one of Kubernetes' own with the issuer's prefix", "RFC 9068, 5", bearer(w.token(claim("client_id", "tem:admin"), key(w.keys["PS256"], "PS256"))).at(nested)},
 	}
 }

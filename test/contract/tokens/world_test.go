@@ -223,7 +223,8 @@ func (w *world) configurations() map[string]auth.Config {
 	return map[string]auth.Config{
 		plain: config(func(*auth.Config) {}),
 		nested: config(func(c *auth.Config) {
-			c.Issuers[0].GroupsClaim, c.Issuers[0].UsernameClaim = "realm_access.roles", "client_id"
+			c.Issuers[0].GroupsClaim = "realm_access.roles"
+			c.Issuers[0].UsernameClaim, c.Issuers[0].UsernamePrefix = "client_id", "sys"
 			c.Issuers[0].RoleNames = map[string]string{"IMS viewer": auth.RoleReader}
 			c.Issuers[0].Algorithms = []string{"PS256"}
 		}),
