@@ -6,9 +6,12 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# One set of build flags for everything, so that the Go build cache is shared.
+# One set of build flags for everything, linters included, so that the caches of Go and of
+# golangci-lint are shared, by clones in other folders, too.
 export CGO_ENABLED := 0
-GOFLAGS_ALL := -trimpath
+export GOFLAGS := $(strip $(filter-out -trimpath,$(GOFLAGS)) -trimpath)
+# What computes is nice to what has to keep leases and time-outs beside it.
+NICE := nice -n 10
 LDFLAGS := -s -w -X main.version=$(VERSION)
 CLUSTERS ?= 2
 FUZZTIME ?= 10s
@@ -48,8 +51,8 @@ undeploy: build ## Remove what deploy installed
 build: ## Build bin/o2ims and the developer tools
 	@mkdir -p bin
 	@echo "building o2ims $(VERSION) (about 3 min with an empty build cache)"
-	@go build $(GOFLAGS_ALL) -ldflags "$(LDFLAGS)" -o bin/o2ims ./cmd/o2ims
-	@go build $(GOFLAGS_ALL) -o bin/demo ./hack/demo
+	@go build -ldflags "$(LDFLAGS)" -o bin/o2ims ./cmd/o2ims
+	@go build -o bin/demo ./hack/demo
 
 .PHONY: image
 image: build ## Build the container image from the binary just built (buildah, no network)
@@ -58,7 +61,8 @@ image: build ## Build the container image from the binary just built (buildah, n
 ##@ Test
 
 .PHONY: test
-test: test-unit test-integration ## Every test: units, then the real hub with real spokes
+test: build test-packages ## Every test: units, and beside them the real hub with real spokes
+	@$(BESIDE) run-unit run-e2e run-parts
 
 .PHONY: test-packages
 test-packages:
@@ -66,48 +70,59 @@ test-packages:
 	@command -v npm >/dev/null || hack/debian.sh nodejs npm
 
 .PHONY: test-unit
-test-unit: test-packages ## Tests that need no cluster
-	go test $(GOFLAGS_ALL) -short ./cmd/... ./pkg/... ./manifests/... ./charts/... ./test/...
-
-# Packages whose tests run against real parts when -short does not leave that out.
-REAL_PARTS := ./test/e2e ./test/harness ./test/oidcprovider ./test/contract/roles ./test/contract/tokens ./test/loss/... ./test/contract/store ./pkg/alert/...
+test-unit: test-packages run-unit ## Tests that need no cluster
 
 .PHONY: test-integration
-test-integration: build ## Tests on a real hub with real spokes, in one environment
-	go test $(GOFLAGS_ALL) -count=1 -p 1 -timeout 30m $(REAL_PARTS)
-	$(MAKE) test-loss-injected
+test-integration: build test-packages ## Tests on a real hub with real spokes, and beside them those with other real parts
+	@$(BESIDE) run-e2e run-parts
+
+# Packages whose tests run against real parts when -short does not leave that out. The hub
+# with spokes of test/e2e takes as long as all of these together.
+REAL_PARTS := ./test/harness ./test/oidcprovider ./test/contract/roles ./test/contract/tokens ./test/loss/... ./test/contract/store ./pkg/alert/...
+
+# Runs targets side by side: most of their time passes with waiting.
+BESIDE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j3)
+
+.PHONY: run-unit run-e2e run-parts
+run-unit:
+	$(NICE) go test -short ./cmd/... ./pkg/... ./manifests/... ./charts/... ./test/...
+run-e2e:
+	go test -count=1 -timeout 30m ./test/e2e
+run-parts:
+	go test -count=1 -p 1 -timeout 30m $(REAL_PARTS)
+	@$(MAKE) --no-print-directory test-loss-injected
 
 .PHONY: test-loss-injected
 test-loss-injected: ## The loss tests with losses on purpose: their checkers must notice
-	go test $(GOFLAGS_ALL) -tags o2ims_inject_loss -count=1 -p 1 -timeout 10m -v -run NothingIsLost ./test/loss/...
+	go test -tags o2ims_inject_loss -count=1 -p 1 -timeout 10m -v -run NothingIsLost ./test/loss/...
 
 .PHONY: test-race
 test-race: ## Unit tests under the race detector
-	CGO_ENABLED=1 go test -race -short ./pkg/...
+	CGO_ENABLED=1 $(NICE) go test -race -short ./pkg/...
 
 .PHONY: soak
 soak: ## The loss tests for long: SOAK_CHANGES changes and transitions while everything is killed
-	O2IMS_LOSS_CHANGES=$(SOAK_CHANGES) go test $(GOFLAGS_ALL) -count=1 -p 1 -timeout 24h -v -run NothingIsLost ./test/loss/...
+	O2IMS_LOSS_CHANGES=$(SOAK_CHANGES) go test -count=1 -p 1 -timeout 24h -v -run NothingIsLost ./test/loss/...
 	@echo "the same with losses on purpose: the checkers must notice"
 	$(MAKE) test-loss-injected
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZTIME each
-	@hack/fuzz.sh $(FUZZTIME)
+	@$(NICE) hack/fuzz.sh $(FUZZTIME)
 
 .PHONY: conformance
 conformance: ## Judge the server at URL with TOKEN (READER_TOKEN, CA, PROFILE=v1|default, ARGS)
-	@go run $(GOFLAGS_ALL) ./test/contract/cmd/conformance $(if $(URL),--url $(URL)) $(if $(CA),--ca $(CA)) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
+	@go run ./test/contract/cmd/conformance $(if $(URL),--url $(URL)) $(if $(CA),--ca $(CA)) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
 conformance: export O2IMS_TOKEN := $(or $(TOKEN),$(O2IMS_TOKEN))
 conformance: export O2IMS_TOKEN_READER := $(or $(READER_TOKEN),$(O2IMS_TOKEN_READER))
 
 .PHONY: bench
 bench: ## Benchmarks, with allocations
-	go test $(GOFLAGS_ALL) -run '^$$' -bench . -benchmem ./pkg/... ./test/bench/...
+	go test -run '^$$' -bench . -benchmem ./pkg/... ./test/bench/...
 
 .PHONY: bench-fleet
 bench-fleet: build ## The manager at fleet size on a real hub (FLEET=clusters x nodes, about 15 min each)
-	go test $(GOFLAGS_ALL) -count=1 -timeout 90m -v ./test/bench/fleet -args \
+	go test -count=1 -timeout 90m -v ./test/bench/fleet -args \
 		-fleet.sizes=$(FLEET) -fleet.changes=150 -fleet.starts=3
 
 ##@ Check
