@@ -310,7 +310,7 @@ func (a *API) getAlarm(v *version) rest.Handler {
 
 // modifications are what a PATCH may change of a record, one in each request.
 //
-// Source: fact sheet 2.4, AlarmEventRecordModifications.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, AlarmEventRecordModifications.
 type modifications struct {
 	AlarmAcknowledged *bool `json:"alarmAcknowledged,omitempty"`
 	PerceivedSeverity *int  `json:"perceivedSeverity,omitempty"`

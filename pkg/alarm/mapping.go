@@ -22,7 +22,7 @@ func RecordID(cluster string, e report.Episode) uuid.UUID {
 
 // Classes of objects that alarms are about.
 //
-// Source: fact sheet 2.1, objectClass.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, AlarmEventRecord, objectClass.
 const (
 	ClassOCloud            = "oran.o2ims.inventory.OCloud"
 	ClassDeploymentManager = "oran.o2ims.inventory.DeploymentManager"

@@ -64,7 +64,7 @@ func ProbableCauses() []ProbableCause {
 
 // eventTypeOf groups probable causes.
 //
-// Source: fact sheet 6.4.
+// Source: ITU-T X.733, event types; O-RAN.WG6.TS.O2IMS-INTERFACE, probable causes.
 func eventTypeOf(code string) string {
 	for _, rule := range []struct{ words, event string }{
 		{"TEMPERATURE ENCLOSURE", "ENVIRONMENTAL_ALARM"},
@@ -100,7 +100,7 @@ func describeCause(code string) string {
 
 // causeOfAlert maps well-known alerts of kubernetes-mixin, node-mixin and ourselves.
 //
-// Source: fact sheet 6.4.
+// Source: docs/alarms.md.
 var causeOfAlert = map[string]string{
 	"KubeNodeNotReady":                      "NODE_DOWN",
 	"KubeNodeUnreachable":                   "NODE_DOWN",

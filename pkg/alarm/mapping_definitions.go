@@ -251,7 +251,7 @@ func shorten(text string) string {
 
 // templatedSeverities are what a severity that is a template can become.
 //
-// Source: fact sheet 6.3.
+// Source: alerting rules of OpenShift, label severity.
 var templatedSeverities = []string{"critical", "important", "moderate", "low", "unknown"}
 
 // rulesOf returns what one alerting rule defines.

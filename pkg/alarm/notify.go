@@ -25,7 +25,7 @@ const ServiceName = store.AlarmSource
 // between, or one of the words for types of events. Its eventFilter points the other way:
 // it names the types of events that are reported. The standard's documents have it so.
 //
-// Source: fact sheet 4.2.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, AlarmSubscription.
 func Service(majors []string, globalCloudID func() string) subscription.Service {
 	all := versions(nil)
 	s := subscription.Service{
@@ -106,7 +106,7 @@ func textOrNull(s *string) []byte {
 // cardinalities are those of the newest document, because the older ones contradict
 // themselves: there an alarm that nobody acknowledged had a time of acknowledgement.
 //
-// Source: fact sheet 4.4.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, AlarmEventNotification.
 type noticeV2 struct {
 	GlobalCloudID         string           `json:"globalCloudId"`
 	NotificationEventType EventType        `json:"notificationEventType"`

@@ -8,7 +8,7 @@ import (
 
 // Severity is a perceivedSeverity.
 //
-// Source: fact sheet 2.2.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, PerceivedSeverity.
 type Severity int
 
 // The severities.
@@ -89,7 +89,7 @@ func (r *Record) Perceived() Severity {
 
 // EventType is the notificationEventType of an alarm.
 //
-// Source: fact sheet 4 and 7.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, AlarmEventNotification, notificationEventType.
 type EventType int
 
 // The types of events.

@@ -74,7 +74,7 @@ type Configuration struct {
 
 // Task is a taskOperation.
 //
-// Source: fact sheet 3.3.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, taskOperations.
 type Task struct {
 	ID      uuid.UUID       `json:"id"`
 	State   string          `json:"state"` // PROCESSING, COMPLETED or FAILED

@@ -25,7 +25,7 @@ type Severities map[string]Severity
 
 // DefaultSeverities returns what the severity labels in the field mean.
 //
-// Source: fact sheet 2.2.
+// Source: kubernetes-mixin and node-mixin, label severity; docs/alarms.md.
 func DefaultSeverities() Severities {
 	s := make(Severities)
 	for severity, labels := range map[Severity][]string{

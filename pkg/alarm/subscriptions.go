@@ -104,7 +104,7 @@ func (v *version) collection() string { return v.base() + "/alarmSubscriptions" 
 // createSubscription answers a POST. Attributes that are not known are passed over, as is an
 // identifier that the consumer made up: the standard wants that here.
 //
-// Source: fact sheet 4.3.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, AlarmSubscription.
 func (a *API) createSubscription(v *version) rest.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		body, err := readObject(w, r)

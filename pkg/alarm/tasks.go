@@ -66,7 +66,7 @@ func (a *API) getTask(v *version) rest.Handler {
 // purge answers POST /alarms/purge. The task is stored before it begins, so that it is
 // ended even when this process is not there to do it.
 //
-// Source: fact sheet 3.3.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, taskOperations.
 func (a *API) purge(v *version) rest.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		var request purgeRequest

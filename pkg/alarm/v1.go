@@ -36,7 +36,7 @@ func newV1(p *rest.Pager) *version {
 
 // recordViewV1 is an alarmEventRecord.
 //
-// Source: fact sheet 2.1, column v1.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, AlarmEventRecord, version 1 of the API.
 type recordViewV1 struct {
 	AlarmEventRecordID   uuid.UUID        `json:"alarmEventRecordId"`
 	ResourceTypeID       uuid.UUID        `json:"resourceTypeID"`

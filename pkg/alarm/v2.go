@@ -28,7 +28,7 @@ func newV2(p *rest.Pager) *version {
 
 // recordViewV2 is an alarmEventRecord.
 //
-// Source: fact sheet 2.1, column v2.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, AlarmEventRecord, version 2 of the API.
 type recordViewV2 struct {
 	AlarmEventRecordID   uuid.UUID        `json:"alarmEventRecordId"`
 	ObjectTypeID         uuid.UUID        `json:"objectTypeId"`

@@ -175,7 +175,7 @@ func (t Task) view() taskView {
 // implementations have had theirs, so that the probableCauseId of every record leads to
 // something.
 //
-// Source: fact sheet 6.2 and 6.4.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, AlarmDefinition, probableCauseId.
 type causeView struct {
 	ProbableCauseID          uuid.UUID         `json:"probableCauseId"`
 	ProbableCauseCode        string            `json:"probableCauseCode"` // as the standard prints it, misprints included

@@ -15,7 +15,8 @@ import (
 
 // Ownership says whose something is that a client made.
 //
-// Source: fact sheet a1-policy-management, clauses 8 and 16.
+// The rule is that of A1 policies, where the owner is the service that a policy is supervised
+// with: what the request names, else the client of its token.
 type Ownership struct {
 	// Owner is on whose behalf it exists. It is what it is grouped and supervised under.
 	Owner string

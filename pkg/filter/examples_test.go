@@ -91,7 +91,7 @@ func eachPart(p *pool, yield func(*part) bool) {
 // example is a filter and the records of A, B and C that match it; "400" where it is refused.
 type example struct{ filter, want string }
 
-// examples are those of the fact sheet, in its order and under its numbers.
+// examples are the query language in sixty lines; docs/api.md explains them.
 var examples = []example{
 	1:  {"(eq,name,pool-a)", "A"},
 	2:  {"(EQ,name,pool-a)", "A"},

@@ -25,6 +25,6 @@
 // What is shown is a function of the present facts and reports and of nothing else, so
 // that all replicas of the manager agree whatever order the news reached them in.
 //
-// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, InfrastructureInventory; attributes and
-// differences between API versions 1 and 2 as in the project's fact sheet.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, InfrastructureInventory; of
+// versions 1 and 2 of the API, whose differences docs/api.md lists.
 package inventory

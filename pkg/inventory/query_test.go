@@ -20,7 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// examplePools are the three records of the fact sheet's filter examples, as far as pools
+// examplePools are the three records of the filter examples in package filter, as far as pools
 // have such attributes.
 func examplePools(t testing.TB) *Model {
 	t.Helper()
@@ -56,7 +56,7 @@ func names(t testing.TB, body []byte) []string {
 	return found
 }
 
-// TestFilterExamples are those of the fact sheet that are about a name or an extension,
+// TestFilterExamples are those filters that are about a name or an extension,
 // through HTTP; package filter has them all.
 func TestFilterExamples(t *testing.T) {
 	s := serve(t, examplePools(t), &access{})

@@ -71,7 +71,7 @@ type OCloudSite struct {
 // each ResourceType. Dictionaries differ in little but identifiers, so what fills them is
 // kept once and each is rendered when somebody asks.
 //
-// Source: fact sheet A.9.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, AlarmDictionary.
 type AlarmDictionary struct {
 	ID            uuid.UUID
 	TypeID        uuid.UUID // of its ResourceType

@@ -43,7 +43,7 @@ type managerExtensions struct {
 // managerProfile is how to reach a cluster. It has no credentials but in the answer to a GET
 // of one deploymentManager, for which withToken makes it: we keep none.
 //
-// Source: fact sheet A.8, mode "token".
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, DeploymentManager, extensions.profileData.
 type managerProfile struct {
 	ClusterAPIEndpoint string     `json:"cluster_api_endpoint"`
 	ClusterCACert      string     `json:"cluster_ca_cert"` // PEM
@@ -483,7 +483,7 @@ func (s *Server) parentID(e *hardware.Element) string {
 
 // alarmDictionaryView is a dictionary.
 //
-// Source: fact sheet o2ims-alarms 6.2.
+// Source: O-RAN.WG6.TS.O2IMS-INTERFACE, AlarmDictionary.
 type alarmDictionaryView struct {
 	AlarmDictionaryID     uuid.UUID             `json:"alarmDictionaryId"`
 	Version               string                `json:"alarmDictionaryVersion"`
