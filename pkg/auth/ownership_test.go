@@ -14,7 +14,6 @@ import (
 )
 
 // TestResolveOwner goes through the rule: what is declared and not blank, else the client.
-//
 func TestResolveOwner(t *testing.T) {
 	rapp := Identity{Name: "https://idp.example.net#7", Client: "rapp-7", Issuer: "https://idp.example.net"}
 	account := Identity{Name: "system:serviceaccount:smo:o2", Client: "system:serviceaccount:smo:o2"}
