@@ -67,7 +67,7 @@ test: build test-packages ## Every test: units, and beside them the real hub wit
 .PHONY: test-packages
 test-packages:
 	@hack/debian.sh bubblewrap curl jq pci.ids prometheus prometheus-alertmanager redis-server
-	@command -v npm >/dev/null || hack/debian.sh nodejs npm
+	@command -v npm >/dev/null || hack/debian.sh npm
 
 .PHONY: test-unit
 test-unit: test-packages run-unit ## Tests that need no cluster
