@@ -388,12 +388,15 @@ func TestTheSameSettingsChangeNothing(t *testing.T) {
 	certificate := ca.client("o-cloud")
 	i := newIssuer(t, "s")
 	var connections atomic.Int64
-	s := newTLSServer(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ca.server(), ca.pool())
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			connections.Add(1)
 		}
 	}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{ca.server()}}
+	s.StartTLS()
+	defer s.Close()
 	settings := func() Settings {
 		certificate, oauth := certificate, i.oauth("s")
 		oauth.Scopes = []string{"a", "b"}
