@@ -158,7 +158,7 @@ func parseToken(body []byte) (text string, life time.Duration, err error) {
 	}
 	life, ok := lifetime(a.ExpiresIn)
 	if !ok {
-		return bad("has an expires_in that is no number of seconds above 0")
+		return bad("has an expires_in that is no number of seconds, 1 or more")
 	}
 	return a.AccessToken, life, nil
 }
@@ -170,7 +170,7 @@ func lifetime(raw json.RawMessage) (time.Duration, bool) {
 		return defaultLife, true
 	}
 	seconds, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(seconds > 0) { // not a number is not above 0 either
+	if err != nil || !(seconds >= 1) { // not a number is not above 1 either
 		return 0, false
 	}
 	return time.Duration(min(seconds, maxLife.Seconds()) * float64(time.Second)), true

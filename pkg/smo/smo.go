@@ -75,12 +75,13 @@ func (o *Options) Validate() error {
 }
 
 func checkHosts(where string, hosts []string) error {
+	var faults []error
 	for _, entry := range hosts {
 		if host, port := splitHost(entry); !plainHost(host) || !plainPort(port) {
-			return fmt.Errorf("%s: %q, want host or host:port: %w", where, entry, fault.Invalid)
+			faults = append(faults, fmt.Errorf("%s: %q, want host or host:port: %w", where, entry, fault.Invalid))
 		}
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 func prefixes(flag string, texts []string) (list []netip.Prefix, err error) {

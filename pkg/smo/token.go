@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ func newToken(text string, asked time.Time, life time.Duration) token {
 // the token endpoint fails, it is asked ever more rarely, and callers get the failure at once.
 type tokenSource struct {
 	clock   clock.PassiveClock
+	from    string // host of the issuer or the token endpoint
 	seed    string // of the backoff's jitter
 	timeout time.Duration
 	fetch   func(context.Context) (token, error)
@@ -64,8 +66,9 @@ var (
 
 func newTokenSource(id *identity) *tokenSource {
 	g := &grant{identity: id, oauth: *id.settings.OAuth}
+	from, _ := url.Parse(g.oauth.Issuer + g.oauth.TokenURL) // one of them is empty; Configure has parsed the other
 	return &tokenSource{
-		clock: id.client.clock, seed: g.oauth.ClientID, timeout: 2 * id.client.options.Timeout,
+		clock: id.client.clock, from: from.Host, seed: g.oauth.ClientID, timeout: 2 * id.client.options.Timeout,
 		fetch: func(ctx context.Context) (token, error) {
 			id.calls.Add(1) // of the call for which it is fetched at the latest
 			defer id.release()
@@ -74,7 +77,8 @@ func newTokenSource(id *identity) *tokenSource {
 	}
 }
 
-// Token returns a token that is good now. The error wraps ErrToken, or is that of ctx.
+// Token returns a token that is good now. The error wraps ErrToken, and that of ctx when it
+// has ended.
 func (s *tokenSource) Token(ctx context.Context) (string, error) {
 	held, f, err := s.look()
 	if f == nil {
@@ -84,7 +88,7 @@ func (s *tokenSource) Token(ctx context.Context) (string, error) {
 	case <-f.done:
 		return f.token.text, f.err
 	case <-ctx.Done():
-		return "", fmt.Errorf("waiting for a token: %w", context.Cause(ctx))
+		return "", fmt.Errorf("%w: waiting for %s: %w", ErrToken, s.from, upstream(context.Cause(ctx)))
 	}
 }
 

@@ -205,8 +205,8 @@ func TestTokenIsFetchedOnceForMany(t *testing.T) {
 		left <- err
 	}()
 	leave()
-	if err := <-left; !errors.Is(err, context.Canceled) {
-		t.Errorf("who does not want to wait any more: %v, want canceled", err)
+	if err := <-left; !errors.Is(err, context.Canceled) || !errors.Is(err, ErrToken) || !strings.Contains(err.Error(), i.Listener.Addr().String()) {
+		t.Errorf("who does not want to wait any more: %v, want canceled, and who was waited for", err)
 	}
 	var all sync.WaitGroup
 	for range 50 {
@@ -384,6 +384,7 @@ func FuzzParseToken(f *testing.F) {
 	for _, seed := range []string{
 		`{"access_token":"t","token_type":"Bearer","expires_in":3600}`, `{"access_token":"t","token_type":"bearer","expires_in":"60"}`,
 		`{"access_token":"t","token_type":"Bearer","expires_in":1e300}`, `{"error":"invalid_client","error_description":"x"}`, `{`, `null`,
+		`{"access_token":"t","token_type":"Bearer","expires_in":1e-10}`,
 	} {
 		f.Add([]byte(seed))
 	}
