@@ -24,44 +24,51 @@ const callers = 8
 
 // load is callers that call all the time, none of whom may fail.
 type load struct {
-	t    *testing.T
+	t      *testing.T
+	client *Client
+	target func() string
+	body   string
+	status int // wanted
+
 	mu   sync.Mutex
 	some *sync.Cond
 	done int
 	err  error
-	stop func()
 }
 
 func newLoad(t *testing.T, c *Client, target func() string) *load {
-	l := &load{t: t}
+	l := &load{t: t, client: c, target: target, body: "notification", status: http.StatusOK}
 	l.some = sync.NewCond(&l.mu)
-	ctx, cancel := context.WithCancel(t.Context())
+	return l
+}
+
+// begin calls until the test ends.
+func (l *load) begin() {
+	ctx, cancel := context.WithCancel(l.t.Context())
 	var all sync.WaitGroup
 	for range callers {
 		all.Go(func() {
 			for ctx.Err() == nil {
-				l.note(ctx, l.call(ctx, c, target()))
+				l.note(ctx, l.call(ctx))
 			}
 		})
 	}
-	l.stop = sync.OnceFunc(func() { cancel(); all.Wait() })
-	t.Cleanup(l.stop)
-	return l
+	l.t.Cleanup(func() { cancel(); all.Wait() })
 }
 
-func (l *load) call(ctx context.Context, c *Client, target string) error {
+func (l *load) call(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader("notification"))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, l.target(), strings.NewReader(l.body))
 	if err != nil {
 		return err
 	}
-	response, err := c.Do(r)
+	response, err := l.client.Do(r)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
+	if response.StatusCode != l.status {
 		return fmt.Errorf("status %d", response.StatusCode)
 	}
 	return nil
@@ -166,6 +173,7 @@ func TestRotationOfTheCA(t *testing.T) {
 	c := client(t, withTLS, Parts{})
 	configure(t, c, Settings{CABundle: old.pem()})
 	l := newLoad(t, c, func() string { return s.URL })
+	l.begin()
 	l.goesOn("the old CA")
 	configure(t, c, Settings{CABundle: append(old.pem(), now.pem()...)})
 	l.goesOn("both CAs")
@@ -193,6 +201,7 @@ func TestRotationOfTheClientCertificate(t *testing.T) {
 	}
 	configure(t, c, with(old.client("first")))
 	l := newLoad(t, c, func() string { return s.URL })
+	l.begin()
 	l.goesOn("the old certificate")
 	s.clients.Store(old.pool(now))
 	l.goesOn("the SMO trusts both CAs")
@@ -215,6 +224,7 @@ func TestRotationOfTheClientSecret(t *testing.T) {
 	smo := newConsumer(t, i, nil)
 	c, clock := configured(t, Settings{OAuth: i.oauth("first"), Hosts: []string{smo.host()}})
 	l := newLoad(t, c, func() string { return smo.URL })
+	l.begin()
 	expire := func(phase string) {
 		t.Helper()
 		before := i.count()
@@ -311,6 +321,7 @@ func TestRotationOfTheAddress(t *testing.T) {
 	target.Store(&old.URL)
 	configure(t, c, with(old))
 	l := newLoad(t, c, func() string { return *target.Load() })
+	l.begin()
 	l.goesOn("the old address")
 	configure(t, c, with(old, now))
 	l.goesOn("both addresses")
