@@ -35,7 +35,7 @@ type house struct {
 }
 
 // newHouse returns a house. Its apiserver knows tokens that begin with "good", each the one
-// of a user of its own name, and those called "slow" are for nobody. A user may do all but DELETE.
+// of a user of its own name. A user may do all but DELETE.
 func newHouse(t testing.TB, l RateLimits, change func(*Parts)) *house {
 	t.Helper()
 	h := &house{t: t, now: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}
