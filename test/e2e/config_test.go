@@ -129,9 +129,11 @@ func credentials(ctx context.Context, t *testing.T, s *ocloud.Spoke, namespace s
 	return &secret
 }
 
+// setVariable gives the agent a debounce. Reports stay as frequent as they were: by default
+// the second of two would wait for a minute.
 func setVariable(ctx context.Context, t *testing.T, config *addonv1alpha1.AddOnDeploymentConfig, value string) {
 	t.Helper()
-	patchConfig(ctx, t, config, fmt.Sprintf(`{"spec":{"customizedVariables":[{"name":"REPORT_DEBOUNCE","value":%q}]}}`, value))
+	patchConfig(ctx, t, config, fmt.Sprintf(`{"spec":{"customizedVariables":[{"name":"REPORT_DEBOUNCE","value":%q},{"name":"REPORT_MIN_INTERVAL","value":"0s"}]}}`, value))
 }
 
 func patchConfig(ctx context.Context, t *testing.T, config *addonv1alpha1.AddOnDeploymentConfig, patch string) {

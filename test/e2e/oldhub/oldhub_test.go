@@ -1,4 +1,6 @@
-package e2e
+// Package oldhub shows what becomes of o2ims on a hub that is too old for it. It has a hub
+// of its own, and so is apart from test/e2e, whose tests share one.
+package oldhub
 
 import (
 	"context"
@@ -19,11 +21,16 @@ import (
 	"github.com/o2ims/o2ims/test/ocloud"
 )
 
+// edge is a managed cluster.
+const edge = "edge"
+
 // TestOldHubIsRefused installs o2ims on a hub whose ManagedClusterAddOns keep their
 // conditions in an atomic list, as before OCM 1.2. A report would delete the conditions of
 // others there, so nothing is deployed, and whoever looks learns why. An upgrade mends it.
 func TestOldHubIsRefused(t *testing.T) {
-	t.Parallel()
+	if testing.Short() {
+		t.Skip("starts a hub")
+	}
 	ctx := t.Context()
 	old, err := ocloud.Start(ctx, ocloud.Options{BeforeInstall: func(ctx context.Context, env *harness.Env) error {
 		return setListType(ctx, env.Hub.Client(), "atomic")
