@@ -155,7 +155,7 @@ var examples = []example{
 	60: {"(gt,n,0);(eq,b,false)", "B"},
 }
 
-// more are examples of what the sheet says without one.
+// more are examples of what is left open there.
 var more = []example{
 	{"", "ABC"},
 	{" ", "ABC"},

@@ -10,10 +10,10 @@ import (
 
 func authCases() []Case {
 	return []Case{
-		{ID: "INV-AUT-01", Source: "CONF 7.3.8-s1; sheet 4", Expect: "without a token every path is 401", run: refusedEverywhere(noToken, nil)},
-		{ID: "INV-AUT-02", Source: "CONF 7.3.8-s2; sheet 4", Expect: "with a token that is none every path is 401", run: refusedEverywhere("not-a-token", nil)},
-		{ID: "INV-AUT-03", Source: "CONF 7.3.8-s2; sheet 10.2", Expect: "a JWT without signature or with a wrong one is 401", run: refusedEverywhere(forgedToken, nil)},
-		{ID: "INV-AUT-04", Source: "RFC 6750 3; GAP-02", Expect: "401 has WWW-Authenticate: Bearer, with error=invalid_token only when a token was sent", once: true, run: challenges},
+		{ID: "INV-AUT-01", Source: "CONF 7.3.8-s1; SOL013 6.3", Expect: "without a token every path is 401", run: refusedEverywhere(noToken, nil)},
+		{ID: "INV-AUT-02", Source: "CONF 7.3.8-s2; SOL013 6.3", Expect: "with a token that is none every path is 401", run: refusedEverywhere("not-a-token", nil)},
+		{ID: "INV-AUT-03", Source: "CONF 7.3.8-s2; roles.md", Expect: "a JWT without signature or with a wrong one is 401", run: refusedEverywhere(forgedToken, nil)},
+		{ID: "INV-AUT-04", Source: "RFC 6750 3", Expect: "401 has WWW-Authenticate: Bearer, with error=invalid_token only when a token was sent", once: true, run: challenges},
 		{ID: "INV-AUT-05", Source: "RFC 6750 2.1", Expect: "the token in another scheme, in the query or sent twice is 401", once: true, run: otherCarriers},
 		{ID: "INV-AUT-06", Source: "RFC 9110 11.1", Expect: "the scheme bearer is taken in any case", once: true, run: func(x *exchange) error {
 			a, err := x.do(call{path: base + "/api_versions", token: noToken, header: http.Header{"Authorization": {"bearer " + x.run.target.Token}}})
@@ -22,13 +22,13 @@ func authCases() []Case {
 			}
 			return a.want(http.StatusOK)
 		}},
-		{ID: "INV-AUT-07", Source: "sheet 10.5; CONF 7.3.8-s3", Expect: "a reader may read every path", run: readerReads},
-		{ID: "INV-AUT-08", Source: "sheet 10.5", Expect: "a reader who wants to change something is 403", run: readerChanges},
-		{ID: "INV-AUT-09", Source: "sheet A.8; design 5", Expect: "a reader sees deploymentManagers without extensions.profileData, whatever the selectors", run: readerProfiles},
-		{ID: "INV-AUT-10", Source: "sheet A.8; design 5", Expect: "a reader cannot find out profileData by filters either", run: readerGuesses},
-		{ID: "INV-AUT-11", Source: "sheet A.8", Expect: "who may see it sees the endpoint and CA of a cluster in profileData, and no key of it", run: deployerProfiles},
-		{ID: "INV-AUT-15", Source: "sheet A.8; design 5", Expect: "a token of a cluster is in the answer to a GET of its deploymentManager, which no cache keeps, and nowhere else", run: clusterTokens},
-		{ID: "INV-AUT-12", Source: "design 3.12; sheet 14", Expect: "/healthz and /readyz are anonymous and 200", once: true, run: func(x *exchange) error {
+		{ID: "INV-AUT-07", Source: "roles.md; CONF 7.3.8-s3", Expect: "a reader may read every path", run: readerReads},
+		{ID: "INV-AUT-08", Source: "roles.md", Expect: "a reader who wants to change something is 403", run: readerChanges},
+		{ID: "INV-AUT-09", Source: "SPEC InfrastructureInventory; api.md", Expect: "a reader sees deploymentManagers without extensions.profileData, whatever the selectors", run: readerProfiles},
+		{ID: "INV-AUT-10", Source: "SPEC InfrastructureInventory; api.md", Expect: "a reader cannot find out profileData by filters either", run: readerGuesses},
+		{ID: "INV-AUT-11", Source: "SPEC InfrastructureInventory", Expect: "who may see it sees the endpoint and CA of a cluster in profileData, and no key of it", run: deployerProfiles},
+		{ID: "INV-AUT-15", Source: "SPEC InfrastructureInventory; api.md", Expect: "a token of a cluster is in the answer to a GET of its deploymentManager, which no cache keeps, and nowhere else", run: clusterTokens},
+		{ID: "INV-AUT-12", Source: "api.md.12; api.md", Expect: "/healthz and /readyz are anonymous and 200", once: true, run: func(x *exchange) error {
 			var wrong faults
 			for _, path := range []string{"/healthz", "/readyz"} {
 				a, err := x.do(call{path: path, token: noToken})
@@ -41,7 +41,7 @@ func authCases() []Case {
 			}
 			return wrong.err()
 		}},
-		{ID: "INV-AUT-13", Source: "sheet 10.3; GAP-33", Expect: "headers that a client can set do not replace a token", once: true, run: setHeaders},
+		{ID: "INV-AUT-13", Source: "roles.md", Expect: "headers that a client can set do not replace a token", once: true, run: setHeaders},
 	}
 }
 
@@ -319,7 +319,7 @@ func clusterTokens(x *exchange) error {
 func orderCases() []Case {
 	unknown := unknownID()
 	order := func(id, expect string, token string, k call, want int) Case {
-		return Case{ID: id, Source: "design 5; sheet 5", Expect: expect, run: func(x *exchange) error {
+		return Case{ID: id, Source: "api.md; security.md", Expect: expect, run: func(x *exchange) error {
 			k := k
 			k.path = x.root() + k.path
 			do := x.do
@@ -364,13 +364,13 @@ func subscriptionCases() []Case {
 		}}
 	}
 	return []Case{
-		{ID: "INV-SUB-01", Source: "sheet 9.1", Expect: "GET subscriptions is an array", run: func(x *exchange) error { _, err := x.list(path); return err }},
+		{ID: "INV-SUB-01", Source: "SPEC subscriptions", Expect: "GET subscriptions is an array", run: func(x *exchange) error { _, err := x.list(path); return err }},
 		post("INV-SUB-02", "CONF 7.3.3", "POST without callback is 400", "application/json", `{"filter":""}`, 400),
 		post("INV-SUB-03", "CONF 7.3.11", "junk declared as JSON is 400", "application/json", `{junk`, 400),
 		post("INV-SUB-04", "CONF 7.3.11", "XML declared as JSON is 400", "application/json", `<subscription/>`, 400),
-		post("INV-SUB-05", "sheet 3", "a body that declares another type is 415", "text/xml", `<subscription/>`, 415),
-		post("INV-SUB-06", "sheet 4, 15", "a body of more than 1 MiB is 413", "application/json", `{"callback":"`+strings.Repeat("x", 1<<20)+`"}`, 413),
-		post("INV-SUB-07", "sheet 9.1", "a subscriptionId in POST is 400", "application/json", `{"callback":"https://smo.example.net/cb","subscriptionId":"`+unknownID()+`"}`, 400),
+		post("INV-SUB-05", "RFC 9110", "a body that declares another type is 415", "text/xml", `<subscription/>`, 415),
+		post("INV-SUB-06", "SOL013 6.3", "a body of more than 1 MiB is 413", "application/json", `{"callback":"`+strings.Repeat("x", 1<<20)+`"}`, 413),
+		post("INV-SUB-07", "SPEC subscriptions", "a subscriptionId in POST is 400", "application/json", `{"callback":"https://smo.example.net/cb","subscriptionId":"`+unknownID()+`"}`, 400),
 		{ID: "INV-SUB-08", Source: "CONF 7.3.12", Expect: "DELETE of an unknown subscription is 404", run: func(x *exchange) error {
 			a, err := x.do(call{method: http.MethodDelete, path: x.root() + path + "/" + unknownID()})
 			if err != nil {
@@ -391,11 +391,11 @@ func subscriptionCases() []Case {
 			}
 			return wrong.err()
 		}},
-		{ID: "INV-SUB-10", Source: "CONF 7.3.3; sheet 9.1", Expect: "a subscription is made, read, listed, refused as a duplicate, and deleted", run: subscriptionLife},
-		post("INV-SUB-11", "sheet 9.3", "a filter that cannot be read is 400", "application/json", `{"callback":"https://smo.example.net/cb","filter":"(eq,junk"}`, 400),
-		post("INV-SUB-12", "sheet 9.3", "a filter about an objectType that there is not is 400", "application/json", `{"callback":"https://smo.example.net/cb","filter":"(eq,objectType,NothingInfo)"}`, 400),
-		post("INV-SUB-13", "design 13", "a callback on loopback is 400", "application/json", `{"callback":"https://[::1]:9443/cb"}`, 400),
-		post("INV-SUB-14", "design 13", "a callback of another scheme is 400", "application/json", `{"callback":"ftp://smo.example.net/cb"}`, 400),
+		{ID: "INV-SUB-10", Source: "CONF 7.3.3; SPEC subscriptions", Expect: "a subscription is made, read, listed, refused as a duplicate, and deleted", run: subscriptionLife},
+		post("INV-SUB-11", "SPEC subscriptions", "a filter that cannot be read is 400", "application/json", `{"callback":"https://smo.example.net/cb","filter":"(eq,junk"}`, 400),
+		post("INV-SUB-12", "SPEC subscriptions", "a filter about an objectType that there is not is 400", "application/json", `{"callback":"https://smo.example.net/cb","filter":"(eq,objectType,NothingInfo)"}`, 400),
+		post("INV-SUB-13", "api.md", "a callback on loopback is 400", "application/json", `{"callback":"https://[::1]:9443/cb"}`, 400),
+		post("INV-SUB-14", "api.md", "a callback of another scheme is 400", "application/json", `{"callback":"ftp://smo.example.net/cb"}`, 400),
 	}
 }
 
@@ -465,34 +465,34 @@ func limitCases() []Case {
 	}
 	const names = "a/b/c/d/e/f/g/h/i/j/k"
 	return []Case{
-		{ID: "INV-LIM-01", Source: "sheet 4, 15; RFC 9110 15.5.15", Expect: "a URL of 40 KiB is 414", run: func(x *exchange) error {
+		{ID: "INV-LIM-01", Source: "SOL013 6.3; RFC 9110 15.5.15", Expect: "a URL of 40 KiB is 414", run: func(x *exchange) error {
 			a, err := x.do(call{path: x.root() + "/resourcePools?x=" + strings.Repeat("a", 40<<10), oldHTTP: true})
 			if err != nil {
 				return err
 			}
 			return a.want(http.StatusRequestURITooLong)
 		}},
-		{ID: "INV-LIM-02", Source: "sheet 15; RFC 6585 5", Expect: "a header of 100 KiB is 431", run: func(x *exchange) error {
+		{ID: "INV-LIM-02", Source: "security.md; RFC 6585 5", Expect: "a header of 100 KiB is 431", run: func(x *exchange) error {
 			a, err := x.do(call{path: x.root(), oldHTTP: true, header: http.Header{"X-Long": {strings.Repeat("a", 100<<10)}}})
 			if err != nil {
 				return err
 			}
 			return a.want(http.StatusRequestHeaderFieldsTooLarge)
 		}},
-		{ID: "INV-LIM-03", Source: "sheet 6.1", Expect: "a filter of more than 4 KiB is 400, one of less is not", run: func(x *exchange) error {
+		{ID: "INV-LIM-03", Source: "SOL013 5.2", Expect: "a filter of more than 4 KiB is 400, one of less is not", run: func(x *exchange) error {
 			if err := x.status(filtered("/resourcePools", "(eq,name,"+strings.Repeat("a", 3<<10)+")"), http.StatusOK); err != nil {
 				return err
 			}
 			return x.status(filtered("/resourcePools", "(eq,name,"+strings.Repeat("a", 4<<10)+")"), http.StatusBadRequest)
 		}},
-		{ID: "INV-LIM-04", Source: "sheet 6.1", Expect: "32 terms are good", run: status(filtered("/resourcePools", many(32)), 200)},
-		{ID: "INV-LIM-05", Source: "sheet 6.1", Expect: "33 terms are 400", run: status(filtered("/resourcePools", many(33)), 400)},
-		{ID: "INV-LIM-06", Source: "sheet 6.1", Expect: "33 terms in two parameters are 400", run: status(filtered("/resourcePools", many(16), many(17)), 400)},
-		{ID: "INV-LIM-07", Source: "sheet 6.1", Expect: "64 values are good", run: status(filtered("/resourcePools", "(in,name"+strings.Repeat(",x", 64)+")"), 200)},
-		{ID: "INV-LIM-08", Source: "sheet 6.1", Expect: "65 values are 400", run: status(filtered("/resourcePools", "(in,name"+strings.Repeat(",x", 65)+")"), 400)},
-		{ID: "INV-LIM-09", Source: "sheet 6.1", Expect: "a path of 8 names is good", run: status(filtered("/resourcePools", "(eq,extensions/"+names[:13]+",x)"), 200)},
-		{ID: "INV-LIM-10", Source: "sheet 6.1", Expect: "a path of 9 names is 400", run: status(filtered("/resourcePools", "(eq,extensions/"+names[:15]+",x)"), 400)},
-		{ID: "INV-LIM-11", Source: "sheet 15", Expect: "selectors of more than 4 KiB do no harm: 200 or 400", run: func(x *exchange) error {
+		{ID: "INV-LIM-04", Source: "SOL013 5.2", Expect: "32 terms are good", run: status(filtered("/resourcePools", many(32)), 200)},
+		{ID: "INV-LIM-05", Source: "SOL013 5.2", Expect: "33 terms are 400", run: status(filtered("/resourcePools", many(33)), 400)},
+		{ID: "INV-LIM-06", Source: "SOL013 5.2", Expect: "33 terms in two parameters are 400", run: status(filtered("/resourcePools", many(16), many(17)), 400)},
+		{ID: "INV-LIM-07", Source: "SOL013 5.2", Expect: "64 values are good", run: status(filtered("/resourcePools", "(in,name"+strings.Repeat(",x", 64)+")"), 200)},
+		{ID: "INV-LIM-08", Source: "SOL013 5.2", Expect: "65 values are 400", run: status(filtered("/resourcePools", "(in,name"+strings.Repeat(",x", 65)+")"), 400)},
+		{ID: "INV-LIM-09", Source: "SOL013 5.2", Expect: "a path of 8 names is good", run: status(filtered("/resourcePools", "(eq,extensions/"+names[:13]+",x)"), 200)},
+		{ID: "INV-LIM-10", Source: "SOL013 5.2", Expect: "a path of 9 names is 400", run: status(filtered("/resourcePools", "(eq,extensions/"+names[:15]+",x)"), 400)},
+		{ID: "INV-LIM-11", Source: "security.md", Expect: "selectors of more than 4 KiB do no harm: 200 or 400", run: func(x *exchange) error {
 			a, err := x.get("/resourcePools?fields=" + strings.Repeat("name,", 1000) + "name")
 			if err != nil {
 				return err

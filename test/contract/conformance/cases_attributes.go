@@ -42,13 +42,13 @@ func attributeCases() []Case {
 		}
 	}
 	return append(list,
-		Case{ID: "INV-ALL-01", Source: "sheet 8; A.12", Expect: "identifiers are unique in every collection", run: unique},
-		Case{ID: "INV-ALL-02", Source: "sheet A.12", Expect: "identifiers are the same when read again", run: stable},
+		Case{ID: "INV-ALL-01", Source: "SOL013 5.4", Expect: "identifiers are unique in every collection", run: unique},
+		Case{ID: "INV-ALL-02", Source: "SPEC InfrastructureInventory", Expect: "identifiers are the same when read again", run: stable},
 		Case{ID: "INV-ALL-03", Source: "SPEC 3.2.6", Expect: "a record alone is the same as in its list, under all_fields", run: singleAsInList},
-		Case{ID: "INV-ALL-04", Source: "design 3.5; sheet A.7", Expect: "every element of a server is addressable in the server's pool, and is the same there", run: elementsAddressable},
-		Case{ID: "INV-ALL-05", Source: "design 5", Expect: "elements are no rows of the list of resources", run: elementsNoRows},
-		Case{ID: "INV-ALL-06", Source: "sheet I", Expect: "no record has an attribute of the other version", run: otherVersion},
-		Case{ID: "INV-LOC-09", Source: "sheet A.3", Expect: "a location has at least one of coordinate, civicAddress and address", majors: onlyV2, run: somewhere},
+		Case{ID: "INV-ALL-04", Source: "api.md.5; SPEC InfrastructureInventory", Expect: "every element of a server is addressable in the server's pool, and is the same there", run: elementsAddressable},
+		Case{ID: "INV-ALL-05", Source: "api.md", Expect: "elements are no rows of the list of resources", run: elementsNoRows},
+		Case{ID: "INV-ALL-06", Source: "api.md", Expect: "no record has an attribute of the other version", run: otherVersion},
+		Case{ID: "INV-LOC-09", Source: "SPEC InfrastructureInventory", Expect: "a location has at least one of coordinate, civicAddress and address", majors: onlyV2, run: somewhere},
 	)
 }
 
@@ -72,16 +72,16 @@ func tables() []table {
 		return func(x *exchange) []record { return of(x.found).records }
 	}
 	return []table{
-		{"CLD", "sheet A.2", one(func(d *discovery) record { return d.cloud }), []attribute{
+		{"CLD", "SPEC InfrastructureInventory", one(func(d *discovery) record { return d.cloud }), []attribute{
 			{name: "oCloudId", mandatory: true, good: isID},
 			{name: "globalCloudId", good: isID},
-			{name: "globalcloudId", good: isID, majors: onlyV1, source: "sheet A.2; CONF 7.3.2-s1"},
+			{name: "globalcloudId", good: isID, majors: onlyV1, source: "SPEC InfrastructureInventory; CONF 7.3.2-s1"},
 			{name: "name", mandatory: true, good: isName},
 			{name: "description", mandatory: true, good: isText},
-			{name: "serviceUri", mandatory: true, good: isServiceURI, source: "sheet A.2; CONF 7.3.2-s1"},
+			{name: "serviceUri", mandatory: true, good: isServiceURI, source: "SPEC InfrastructureInventory; CONF 7.3.2-s1"},
 			{name: "extensions", mandatory: true, good: isMap},
 		}},
-		{"LOC", "SPEC 3.2.6.2.16; sheet A.3", many(func(d *discovery) collection { return d.locations }), in(onlyV2,
+		{"LOC", "SPEC 3.2.6.2.16; SPEC InfrastructureInventory", many(func(d *discovery) collection { return d.locations }), in(onlyV2,
 			attribute{name: "globalLocationId", mandatory: true, good: isName},
 			attribute{name: "name", mandatory: true, good: isName},
 			attribute{name: "description", mandatory: true, good: isText},
@@ -91,7 +91,7 @@ func tables() []table {
 			attribute{name: "address", good: isText},
 			attribute{name: "extensions", mandatory: true, good: isMap},
 		)},
-		{"SIT", "SPEC 3.2.6.2.17; sheet A.4", many(func(d *discovery) collection { return d.sites }), in(onlyV2,
+		{"SIT", "SPEC 3.2.6.2.17; SPEC InfrastructureInventory", many(func(d *discovery) collection { return d.sites }), in(onlyV2,
 			attribute{name: "oCloudSiteId", mandatory: true, good: isID},
 			attribute{name: "globalLocationId", mandatory: true, good: isText},
 			attribute{name: "name", mandatory: true, good: isName},
@@ -99,19 +99,19 @@ func tables() []table {
 			attribute{name: "resourcePools", mandatory: true, good: isIDs},
 			attribute{name: "extensions", mandatory: true, good: isMap},
 		)},
-		{"POL", "SPEC 3.2.6.2.5; sheet A.5", many(func(d *discovery) collection { return d.pools }), []attribute{
+		{"POL", "SPEC 3.2.6.2.5; SPEC InfrastructureInventory", many(func(d *discovery) collection { return d.pools }), []attribute{
 			{name: "resourcePoolId", mandatory: true, good: isID},
 			{name: "name", mandatory: true, good: isName},
 			{name: "description", mandatory: true, good: isText},
 			{name: "oCloudSiteId", mandatory: true, good: isID, majors: onlyV2},
 			{name: "oCloudId", mandatory: true, good: isID, majors: onlyV1},
 			{name: "globalLocationId", mandatory: true, good: isText, majors: onlyV1},
-			{name: "location", mandatory: true, good: isText, majors: onlyV1, source: "sheet A.5; CONF 7.3.2-s8"},
-			{name: "extensions", mandatory: true, good: isMap, source: "sheet A.5; CONF 7.3.2-s8"},
+			{name: "location", mandatory: true, good: isText, majors: onlyV1, source: "SPEC InfrastructureInventory; CONF 7.3.2-s8"},
+			{name: "extensions", mandatory: true, good: isMap, source: "SPEC InfrastructureInventory; CONF 7.3.2-s8"},
 		}},
-		{"TYP", "sheet A.6", many(func(d *discovery) collection { return d.types }), []attribute{
+		{"TYP", "SPEC InfrastructureInventory", many(func(d *discovery) collection { return d.types }), []attribute{
 			{name: "resourceTypeId", mandatory: true, good: isID},
-			{name: "name", mandatory: true, good: isTypeName, source: "sheet A.6 GAP-52"},
+			{name: "name", mandatory: true, good: isTypeName, source: "SPEC InfrastructureInventory"},
 			{name: "description", mandatory: true, good: isText},
 			{name: "vendor", mandatory: true, good: isText},
 			{name: "model", mandatory: true, good: isText},
@@ -120,20 +120,20 @@ func tables() []table {
 			{name: "resourceClass", mandatory: true, good: isClass},
 			{name: "extensions", mandatory: true, good: isMap},
 			{name: "alarmDictionaryId", good: isID, majors: onlyV2},
-			{name: "alarmDictionary", good: isDictionary, majors: onlyV1, source: "sheet A.6; CONF 7.3.2-s5"},
+			{name: "alarmDictionary", good: isDictionary, majors: onlyV1, source: "SPEC InfrastructureInventory; CONF 7.3.2-s5"},
 		}},
-		{"RES", "sheet A.7", func(x *exchange) []record { return withElements(x.found.servers()) }, []attribute{
+		{"RES", "SPEC InfrastructureInventory", func(x *exchange) []record { return withElements(x.found.servers()) }, []attribute{
 			{name: "resourceId", mandatory: true, good: isID},
 			{name: "resourcePoolId", mandatory: true, good: isID},
 			{name: "resourceTypeId", mandatory: true, good: isID},
 			{name: "globalAssetId", mandatory: true, good: isText},
 			{name: "description", mandatory: true, good: isText},
-			{name: "elements", mandatory: true, good: isObjects, source: "sheet A.7 GAP-53"},
-			{name: "tags", mandatory: true, good: isTexts, source: "sheet A.7 GAP-53"},
-			{name: "groups", mandatory: true, good: isTexts, source: "sheet A.7 GAP-53"},
+			{name: "elements", mandatory: true, good: isObjects, source: "SPEC InfrastructureInventory"},
+			{name: "tags", mandatory: true, good: isTexts, source: "SPEC InfrastructureInventory"},
+			{name: "groups", mandatory: true, good: isTexts, source: "SPEC InfrastructureInventory"},
 			{name: "extensions", mandatory: true, good: isMap},
 		}},
-		{"SRV", "sheet A.7 (extensions of a server)", func(x *exchange) []record { return extensionsOf(x.found.servers()) }, []attribute{
+		{"SRV", "SPEC InfrastructureInventory", func(x *exchange) []record { return extensionsOf(x.found.servers()) }, []attribute{
 			{name: "adminState", mandatory: true, good: isAdminState},
 			{name: "operationalState", mandatory: true, good: isOperationalState},
 			{name: "usageState", mandatory: true, good: isUsageState},
@@ -145,18 +145,18 @@ func tables() []table {
 			{name: "nics", mandatory: true, good: isMap},
 			{name: "storage", mandatory: true, good: isMap},
 		}},
-		{"DMS", "sheet A.8", many(func(d *discovery) collection { return d.managers }), []attribute{
+		{"DMS", "SPEC InfrastructureInventory", many(func(d *discovery) collection { return d.managers }), []attribute{
 			{name: "deploymentManagerId", mandatory: true, good: isID},
 			{name: "name", mandatory: true, good: isName},
 			{name: "description", mandatory: true, good: isText},
 			{name: "oCloudId", mandatory: true, good: isID},
 			{name: "serviceUri", mandatory: true, good: isText},
-			{name: "supportedLocations", mandatory: true, good: isNames, source: "sheet A.8; CONF 7.3.10"},
-			{name: "capabilities", mandatory: true, good: isMap, source: "sheet A.8; CONF 7.3.10"},
-			{name: "capacity", mandatory: true, good: isCapacity, source: "sheet A.8; CONF 7.3.10"},
+			{name: "supportedLocations", mandatory: true, good: isNames, source: "SPEC InfrastructureInventory; CONF 7.3.10"},
+			{name: "capabilities", mandatory: true, good: isMap, source: "SPEC InfrastructureInventory; CONF 7.3.10"},
+			{name: "capacity", mandatory: true, good: isCapacity, source: "SPEC InfrastructureInventory; CONF 7.3.10"},
 			{name: "extensions", mandatory: true, good: isManagerExtensions},
 		}},
-		{"DIC", "sheet A.9", many(func(d *discovery) collection { return d.dictionaries }), dictionaryRows()},
+		{"DIC", "SPEC InfrastructureInventory", many(func(d *discovery) collection { return d.dictionaries }), dictionaryRows()},
 	}
 }
 
@@ -164,13 +164,13 @@ func dictionaryRows() []attribute {
 	return []attribute{
 		{name: "alarmDictionaryId", mandatory: true, good: isID},
 		{name: "alarmDictionaryVersion", mandatory: true, good: isText},
-		{name: "alarmDictionarySchemaVersion", mandatory: true, good: isName, source: "sheet A.9 GAP-59"},
+		{name: "alarmDictionarySchemaVersion", mandatory: true, good: isName, source: "SPEC InfrastructureInventory"},
 		{name: "entityType", mandatory: true, good: isName},
 		{name: "vendor", mandatory: true, good: isText},
-		{name: "managementInterfaceId", mandatory: true, good: isManagementInterface, source: "sheet A.9; CONF 7.3.2-s5"},
+		{name: "managementInterfaceId", mandatory: true, good: isManagementInterface, source: "SPEC InfrastructureInventory; CONF 7.3.2-s5"},
 		{name: "pkNotificationField", mandatory: true, good: isNames},
 		{name: "alarmDefinition", mandatory: true, good: isDefinitions},
-		{name: "probableCauses", mandatory: true, good: isCauses, source: "sheet o2ims-alarms 6.2"},
+		{name: "probableCauses", mandatory: true, good: isCauses, source: "SPEC AlarmDictionary"},
 	}
 }
 

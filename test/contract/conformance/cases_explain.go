@@ -16,7 +16,7 @@ func explainCases() []Case {
 		{ID: "INV-EXP-03", Source: "docs/api.md", Expect: "explain of a bad filter is 400", run: func(x *exchange) error {
 			return x.status("/resourceTypes?explain&filter=junk", http.StatusBadRequest)
 		}},
-		{ID: "INV-EXP-04", Source: "design 5", Expect: "explain does not tell a reader what profileData holds", run: func(x *exchange) error {
+		{ID: "INV-EXP-04", Source: "api.md", Expect: "explain does not tell a reader what profileData holds", run: func(x *exchange) error {
 			for _, m := range x.found.managers.records {
 				p, there := profile(m)
 				if !there {

@@ -217,9 +217,9 @@ func (p pair) terms(second string) []term {
 	return []term{{op: "eq", path: p.a, values: []string{p.va}}, {op: "eq", path: p.b, values: []string{second}}}
 }
 
-// example is one of the sheet's 60 examples, on what the server has instead of its A, B and C.
+// example is one of package filter's sixty examples, on what the server has instead of its A, B and C.
 func example(n int, filter, expect string, run func(x *exchange) error) Case {
-	return Case{ID: exampleID(n), Source: "sheet 6.4 #" + strconv.Itoa(n), Expect: filter + " " + expect, run: run}
+	return Case{ID: exampleID(n), Source: "SOL013 5.2, api.md example " + strconv.Itoa(n), Expect: filter + " " + expect, run: run}
 }
 
 func exampleID(n int) string { return fmt.Sprintf("INV-FLT-%02d", n) }
@@ -537,13 +537,13 @@ func instants(op string, which int, zone string) func(*exchange) error {
 func grammarCases() []Case {
 	name := (*exchange).nameTrial
 	return []Case{
-		{ID: "INV-GRM-01", Source: "sheet 6.1", Expect: "an empty filter= is ignored", run: func(x *exchange) error {
+		{ID: "INV-GRM-01", Source: "SOL013 5.2", Expect: "an empty filter= is ignored", run: func(x *exchange) error {
 			return x.same("/resourceTypes?fields=name", "/resourceTypes?fields=name&filter=")
 		}},
-		{ID: "INV-GRM-02", Source: "sheet 6.1", Expect: "'' is the empty text", run: asWritten(name, func(t trial) ([]string, []term) {
+		{ID: "INV-GRM-02", Source: "SOL013 5.2", Expect: "'' is the empty text", run: asWritten(name, func(t trial) ([]string, []term) {
 			return []string{"(neq," + joined(t.path) + ",'')"}, []term{t.term("neq", "")}
 		})},
-		{ID: "INV-GRM-03", Source: "sheet 6.1", Expect: "spaces inside quotes are kept, those around them dropped", run: func(x *exchange) error {
+		{ID: "INV-GRM-03", Source: "SOL013 5.2", Expect: "spaces inside quotes are kept, those around them dropped", run: func(x *exchange) error {
 			t, err := plainName(x)
 			if err != nil {
 				return err
@@ -558,7 +558,7 @@ func grammarCases() []Case {
 			}
 			return wrong.err()
 		}},
-		{ID: "INV-GRM-04", Source: "sheet 6.1", Expect: "operators in every mixture of case", run: func(x *exchange) error {
+		{ID: "INV-GRM-04", Source: "SOL013 5.2", Expect: "operators in every mixture of case", run: func(x *exchange) error {
 			t, err := plainName(x)
 			if err != nil {
 				return err
@@ -571,7 +571,7 @@ func grammarCases() []Case {
 			}
 			return wrong.err()
 		}},
-		{ID: "INV-GRM-05", Source: "SOL013 5.2; GAP-05", Expect: "escapes ~0 ~1 ~a ~b anywhere in names; names that are nowhere match nothing", run: func(x *exchange) error {
+		{ID: "INV-GRM-05", Source: "SOL013 5.2", Expect: "escapes ~0 ~1 ~a ~b anywhere in names; names that are nowhere match nothing", run: func(x *exchange) error {
 			var wrong faults
 			for _, path := range []string{"a~0", "~0a", "a~1b", "a~ab", "~bkey", "a~0~1~a~b", "app.kubernetes.io~1name", "hugepages-1Gi", "0digit", "x:y", "ünïcode", "a@b"} {
 				for op, want := range map[string][]string{"eq": nil, "neq": x.found.pools.ids()} {
@@ -582,9 +582,9 @@ func grammarCases() []Case {
 			}
 			return wrong.err()
 		}},
-		{ID: "INV-GRM-06", Source: "SOL013 5.2; GAP-05", Expect: "every label of every record can be filtered by its key, whatever is in it", run: everyLabel},
+		{ID: "INV-GRM-06", Source: "SOL013 5.2", Expect: "every label of every record can be filtered by its key, whatever is in it", run: everyLabel},
 		{ID: "INV-GRM-07", Source: "SOL013 5.2", Expect: "paths are case-sensitive", run: malformed("(eq,Name,x)", "(eq,DESCRIPTION,x)")},
-		{ID: "INV-GRM-08", Source: "RFC 3986 2.1; sheet 6.1", Expect: "a filter that cannot be read is 400, never as if there were none: broken percent-encoding, NUL", run: func(x *exchange) error {
+		{ID: "INV-GRM-08", Source: "RFC 3986 2.1; SOL013 5.2", Expect: "a filter that cannot be read is 400, never as if there were none: broken percent-encoding, NUL", run: func(x *exchange) error {
 			var wrong faults
 			for _, q := range []string{"filter=(eq,name,%zz)", "filter=(eq,name,x%)", "filter=(eq,na%00me,x)", "fields=name&filter=%(eq,name,x)"} {
 				if err := x.status("/resourcePools?"+q, http.StatusBadRequest); err != nil {
@@ -593,9 +593,9 @@ func grammarCases() []Case {
 			}
 			return wrong.err()
 		}},
-		{ID: "INV-GRM-09", Source: "design 3.10", Expect: "a filter on a single object: 400 when it is wrong, 404 when the object does not match", run: singleFilters},
-		{ID: "INV-GRM-10", Source: "sheet 6.3, I; GAP-10", Expect: "names are checked against the listed type and version, not against all", run: strangeNames},
-		{ID: "INV-GRM-11", Source: "sheet 6.3; GAP-10", Expect: "every attribute that a record has can be filtered on", run: everyAttribute},
+		{ID: "INV-GRM-09", Source: "api.md.10", Expect: "a filter on a single object: 400 when it is wrong, 404 when the object does not match", run: singleFilters},
+		{ID: "INV-GRM-10", Source: "SOL013 5.2", Expect: "names are checked against the listed type and version, not against all", run: strangeNames},
+		{ID: "INV-GRM-11", Source: "SOL013 5.2", Expect: "every attribute that a record has can be filtered on", run: everyAttribute},
 	}
 }
 
@@ -687,11 +687,11 @@ func meaningCases() []Case {
 		if _, negative := positive[op]; negative {
 			expect = "a record without the attribute matches"
 		}
-		list = append(list, Case{ID: fmt.Sprintf("INV-MIS-%02d", i+1), Source: "sheet 6.3; GAP-08", Expect: op + ": " + expect,
+		list = append(list, Case{ID: fmt.Sprintf("INV-MIS-%02d", i+1), Source: "SOL013 5.2", Expect: op + ": " + expect,
 			run: asMeant(opt, func(t trial) []term { return []term{t.term(op, t.values[0])} })})
 	}
 	return append(list,
-		Case{ID: "INV-MIS-11", Source: "sheet 6.3", Expect: "(eq,a,null) matches records without a; 'null' in quotes is a text", run: func(x *exchange) error {
+		Case{ID: "INV-MIS-11", Source: "SOL013 5.2", Expect: "(eq,a,null) matches records without a; 'null' in quotes is a text", run: func(x *exchange) error {
 			t, err := opt(x)
 			if err != nil {
 				return err
@@ -707,7 +707,7 @@ func meaningCases() []Case {
 			}
 			return wrong.err()
 		}},
-		Case{ID: "INV-MIS-12", Source: "sheet 6.3", Expect: "(neq,a,null) matches records that have a", run: func(x *exchange) error {
+		Case{ID: "INV-MIS-12", Source: "SOL013 5.2", Expect: "(neq,a,null) matches records that have a", run: func(x *exchange) error {
 			t, err := opt(x)
 			if err != nil {
 				return err
@@ -716,13 +716,13 @@ func meaningCases() []Case {
 			meant.null = true
 			return x.compare(t.collection, []string{meant.write(false)}, meant)
 		}},
-		Case{ID: "INV-MIS-13", Source: "sheet 6.3", Expect: "negatives over an array: no element may satisfy the positive", run: asMeant((*exchange).tagTrial, func(t trial) []term {
+		Case{ID: "INV-MIS-13", Source: "SOL013 5.2", Expect: "negatives over an array: no element may satisfy the positive", run: asMeant((*exchange).tagTrial, func(t trial) []term {
 			return []term{t.term("ncont", t.values[0])}
 		})},
-		Case{ID: "INV-MIS-14", Source: "sheet 6.3", Expect: "negatives through an array of objects: no object may satisfy the positive", run: pairs(func(p pair) []term {
+		Case{ID: "INV-MIS-14", Source: "SOL013 5.2", Expect: "negatives through an array of objects: no object may satisfy the positive", run: pairs(func(p pair) []term {
 			return []term{{op: "neq", path: p.a, values: []string{p.va}}}
 		})},
-		Case{ID: "INV-MIS-15", Source: "sheet 6.3; GAP-11", Expect: "the filter sees what the selectors leave out", run: func(x *exchange) error {
+		Case{ID: "INV-MIS-15", Source: "SOL013 5.2", Expect: "the filter sees what the selectors leave out", run: func(x *exchange) error {
 			t, err := ext(x)
 			if err != nil {
 				return err
@@ -746,7 +746,7 @@ func meaningCases() []Case {
 			}
 			return nil
 		}},
-		Case{ID: "INV-MIS-16", Source: "design 5; sheet 6.3", Expect: "a list without elements can be filtered by them", run: func(x *exchange) error {
+		Case{ID: "INV-MIS-16", Source: "api.md; SOL013 5.2", Expect: "a list without elements can be filtered by them", run: func(x *exchange) error {
 			c, server, err := x.found.server()
 			if err != nil {
 				return err
@@ -755,7 +755,7 @@ func meaningCases() []Case {
 			t := term{op: "eq", path: []string{"elements", "resourceId"}, values: []string{text(e, "resourceId")}}
 			return x.compare(c, []string{t.write(false)}, t)
 		}},
-		Case{ID: "INV-MIS-17", Source: "sheet 6.3", Expect: "known numbers are compared with numbers only: anything else is 400", majors: onlyV2, run: func(x *exchange) error {
+		Case{ID: "INV-MIS-17", Source: "SOL013 5.2", Expect: "known numbers are compared with numbers only: anything else is 400", majors: onlyV2, run: func(x *exchange) error {
 			var wrong faults
 			for _, f := range []string{"(eq,civicAddress/caType,abc)", "(gt,coordinate/coordinates,north)", "(cont,civicAddress/caType,1)"} {
 				if err := x.status(filtered("/locations", f), http.StatusBadRequest); err != nil {
@@ -764,7 +764,7 @@ func meaningCases() []Case {
 			}
 			return wrong.err()
 		}},
-		Case{ID: "INV-MIS-18", Source: "sheet 6.2", Expect: "in and nin compare UUIDs in any case", run: func(x *exchange) error {
+		Case{ID: "INV-MIS-18", Source: "SOL013 5.2", Expect: "in and nin compare UUIDs in any case", run: func(x *exchange) error {
 			t, err := x.idTrial()
 			if err != nil {
 				return err
@@ -778,7 +778,7 @@ func meaningCases() []Case {
 			}
 			return wrong.err()
 		}},
-		Case{ID: "INV-MIS-19", Source: "sheet 6.2; GAP-07", Expect: "eq compares instants, whatever the offset", run: func(x *exchange) error {
+		Case{ID: "INV-MIS-19", Source: "SOL013 5.2", Expect: "eq compares instants, whatever the offset", run: func(x *exchange) error {
 			t, all, err := x.timeTrial()
 			if err != nil {
 				return err
@@ -795,7 +795,7 @@ const differentials = 60
 // differentialCases ask for what nobody thought of: filters made at random from what the
 // server holds, answered by the oracle as well.
 func differentialCases() []Case {
-	return []Case{{ID: "INV-RND-01", Source: "sheet 6.2, 6.3", Expect: "random filters find what a second implementation finds", run: func(x *exchange) error {
+	return []Case{{ID: "INV-RND-01", Source: "SOL013 5.2", Expect: "random filters find what a second implementation finds", run: func(x *exchange) error {
 		lists := x.found.inUse(x.major)
 		if len(lists) == 0 {
 			return skip("there are no records")

@@ -14,8 +14,8 @@ import (
 
 func httpCases() []Case {
 	return []Case{
-		{ID: "INV-HTP-01", Source: "sheet 3", Expect: "answers are application/json, whatever Accept says", run: accepts},
-		{ID: "INV-HTP-02", Source: "RFC 9110 9.3.2; sheet 3", Expect: "HEAD has the head of GET and no body, on every path", run: heads},
+		{ID: "INV-HTP-01", Source: "RFC 9110", Expect: "answers are application/json, whatever Accept says", run: accepts},
+		{ID: "INV-HTP-02", Source: "RFC 9110 9.3.2; RFC 9110", Expect: "HEAD has the head of GET and no body, on every path", run: heads},
 		{ID: "INV-HTP-03", Source: "RFC 9110 9.3.2", Expect: "HEAD of what does not exist is 404 without body", run: func(x *exchange) error {
 			a, err := x.do(call{method: http.MethodHead, path: x.root() + "/resourcePools/" + unknownID()})
 			if err != nil {
@@ -23,8 +23,8 @@ func httpCases() []Case {
 			}
 			return a.want(http.StatusNotFound)
 		}},
-		{ID: "INV-HTP-04", Source: "RFC 9110 8.8.3; sheet 3", Expect: "every JSON answer has an ETag in quotes, the same when read again", run: tags},
-		{ID: "INV-HTP-05", Source: "design 3.2", Expect: "the ETag depends on the content: it differs from record to record", run: tagsDiffer},
+		{ID: "INV-HTP-04", Source: "RFC 9110 8.8.3; RFC 9110", Expect: "every JSON answer has an ETag in quotes, the same when read again", run: tags},
+		{ID: "INV-HTP-05", Source: "api.md.2", Expect: "the ETag depends on the content: it differs from record to record", run: tagsDiffer},
 		{ID: "INV-HTP-06", Source: "RFC 9110 13.1.2", Expect: "If-None-Match with the ETag is 304: no body, the same ETag", run: notModified},
 		{ID: "INV-HTP-07", Source: "RFC 9110 13.1.2", Expect: "If-None-Match: a list of tags and * match, other tags do not, weak comparison", run: noneMatch},
 		{ID: "INV-HTP-08", Source: "RFC 9110 13.1.2", Expect: "HEAD with If-None-Match is 304, too", run: func(x *exchange) error {
@@ -48,11 +48,11 @@ func httpCases() []Case {
 		{ID: "INV-HTP-10", Source: "RFC 9110 8.4, 12.5.3", Expect: "a large answer is compressed for who takes gzip, decodes to the same, and says Vary: Accept-Encoding", run: compressed},
 		{ID: "INV-HTP-11", Source: "RFC 9110 12.5.3", Expect: "nothing is compressed for who does not ask for gzip, or refuses it with q=0", run: uncompressed},
 		{ID: "INV-HTP-12", Source: "RFC 9110 8.8.3.3", Expect: "the ETag of a compressed answer is good for If-None-Match, and not the strong one of the plain answer", run: compressedTag},
-		{ID: "INV-HTP-13", Source: "sheet 8", Expect: "lists have X-Total-Count: how many records there are, on all pages", run: totals},
-		{ID: "INV-HTP-14", Source: "sheet 8", Expect: "under a filter X-Total-Count is how many match", run: filteredTotals},
-		{ID: "INV-HTP-15", Source: "sheet 6.1 (OCPBUGS-105287)", Expect: "a raw ; in the query is as good as %3B and %3b", run: semicolons},
+		{ID: "INV-HTP-13", Source: "SOL013 5.4", Expect: "lists have X-Total-Count: how many records there are, on all pages", run: totals},
+		{ID: "INV-HTP-14", Source: "SOL013 5.4", Expect: "under a filter X-Total-Count is how many match", run: filteredTotals},
+		{ID: "INV-HTP-15", Source: "SOL013 5.2 (OCPBUGS-105287)", Expect: "a raw ; in the query is as good as %3B and %3b", run: semicolons},
 		{ID: "INV-HTP-17", Source: "RFC 9110 9.3.2", Expect: "not one byte follows the head of an answer to HEAD", run: bodiless},
-		{ID: "INV-HTP-16", Source: "SOL013 5.4; sheet 8", Expect: "lists are in ascending order of the identifier, each record once", run: sorted},
+		{ID: "INV-HTP-16", Source: "SOL013 5.4", Expect: "lists are in ascending order of the identifier, each record once", run: sorted},
 	}
 }
 

@@ -102,7 +102,7 @@ func sent(id, source, expect, method, path, body string, want int) Case {
 
 // methodsRefused is a case about methods that a path does not have.
 func methodsRefused(id, path string, methods ...string) Case {
-	return Case{ID: id, Source: "alarm sheet 1.3; CONF 7.3.6", Expect: strings.Join(methods, ", ") + " on " + path + " is 405, and Allow says what is allowed", run: func(x *exchange) error {
+	return Case{ID: id, Source: "SPEC InfrastructureMonitoring; CONF 7.3.6", Expect: strings.Join(methods, ", ") + " on " + path + " is 405, and Allow says what is allowed", run: func(x *exchange) error {
 		var wrong faults
 		for _, method := range methods {
 			a, err := x.do(call{method: method, path: x.root() + path, body: "{}", header: jsonBody})
@@ -126,7 +126,7 @@ func monitoringVersionCases() []Case {
 			run: func(x *exchange) error { return uriPrefix(x, monitoringBase+"/api_versions", monitoringBase) }},
 		{ID: "MON-AVR-03", Source: "SOL013 9.3", Expect: "uriPrefix of a major is absolute and ends with it",
 			run: func(x *exchange) error { return uriPrefix(x, x.root()+"/api_versions", x.root()) }},
-		{ID: "MON-AVR-04", Source: "design 5", Expect: "without a token nothing is told, whether or not the path exists", run: func(x *exchange) error {
+		{ID: "MON-AVR-04", Source: "api.md", Expect: "without a token nothing is told, whether or not the path exists", run: func(x *exchange) error {
 			var wrong faults
 			for _, path := range []string{"/alarms", "/alarmSubscriptions", "/nothing", "/alarms/x?filter=junk"} {
 				a, err := x.do(call{path: x.root() + path, token: noToken})
@@ -139,7 +139,7 @@ func monitoringVersionCases() []Case {
 			}
 			return wrong.err()
 		}},
-		{ID: "MON-AVR-05", Source: "design 12", Expect: "a reader may look and not change", run: func(x *exchange) error {
+		{ID: "MON-AVR-05", Source: "api.md", Expect: "a reader may look and not change", run: func(x *exchange) error {
 			var wrong faults
 			for path, k := range map[string]call{
 				"/alarms":                    {},
@@ -191,39 +191,39 @@ func listedMajors(x *exchange, root string) error {
 
 func alarmCases() []Case {
 	return []Case{
-		{ID: "MON-ALM-01", Source: "alarm sheet 1.3, 13", Expect: "GET alarms is an array, ascending by alarmRaisedTime and identifier, no record twice", run: alarmOrder},
-		{ID: "MON-ALM-02", Source: "alarm sheet 2.1; CONF", Expect: "a record has every mandatory attribute; identifiers are UUIDs, none the nil UUID", run: alarmAttributes},
-		{ID: "MON-ALM-03", Source: "alarm sheet 2.1", Expect: "cleared and acknowledged agree with their times and with perceivedSeverity", run: alarmStates},
-		{ID: "MON-ALM-04", Source: "alarm sheet 1.3", Expect: "a single record is that of the list", run: alarmAlone},
-		{ID: "MON-ALM-05", Source: "CONF; alarm sheet 1.3", Expect: "?all_fields on a single record is 200", run: func(x *exchange) error {
+		{ID: "MON-ALM-01", Source: "SPEC InfrastructureMonitoring", Expect: "GET alarms is an array, ascending by alarmRaisedTime and identifier, no record twice", run: alarmOrder},
+		{ID: "MON-ALM-02", Source: "SPEC InfrastructureMonitoring; CONF", Expect: "a record has every mandatory attribute; identifiers are UUIDs, none the nil UUID", run: alarmAttributes},
+		{ID: "MON-ALM-03", Source: "SPEC InfrastructureMonitoring", Expect: "cleared and acknowledged agree with their times and with perceivedSeverity", run: alarmStates},
+		{ID: "MON-ALM-04", Source: "SPEC InfrastructureMonitoring", Expect: "a single record is that of the list", run: alarmAlone},
+		{ID: "MON-ALM-05", Source: "CONF; SPEC InfrastructureMonitoring", Expect: "?all_fields on a single record is 200", run: func(x *exchange) error {
 			r, err := x.alarm("there", anyAlarm)
 			if err != nil {
 				return err
 			}
 			return x.status("/alarms/"+text(r, "alarmEventRecordId")+"?all_fields", http.StatusOK)
 		}},
-		asked("MON-ALM-06", "alarm sheet 1.3", "an unknown record is 404", call{path: "/alarms/" + unknownID()}, 404),
-		asked("MON-ALM-07", "sheet 4", "an identifier that is no UUID is 400", call{path: "/alarms/x"}, 400),
-		{ID: "MON-ALM-08", Source: "CONF; alarm sheet 2.1", Expect: "a filter on what is ill finds exactly its alarms", run: func(x *exchange) error {
+		asked("MON-ALM-06", "SPEC InfrastructureMonitoring", "an unknown record is 404", call{path: "/alarms/" + unknownID()}, 404),
+		asked("MON-ALM-07", "SOL013 6.3", "an identifier that is no UUID is 400", call{path: "/alarms/x"}, 400),
+		{ID: "MON-ALM-08", Source: "CONF; SPEC InfrastructureMonitoring", Expect: "a filter on what is ill finds exactly its alarms", run: func(x *exchange) error {
 			return alarmFilter(x, func(r record) string {
 				return "(eq," + namesOf(x.major).objectType + "," + text(r, namesOf(x.major).objectType) + ");(eq," + namesOf(x.major).object + "," + text(r, namesOf(x.major).object) + ")"
 			}, func(like, r record) bool {
 				return text(r, namesOf(x.major).objectType) == text(like, namesOf(x.major).objectType) && text(r, namesOf(x.major).object) == text(like, namesOf(x.major).object)
 			})
 		}},
-		{ID: "MON-ALM-09", Source: "alarm sheet 2.1", Expect: "v1 filters take the names with Id as well as those with ID", majors: onlyV1, run: func(x *exchange) error {
+		{ID: "MON-ALM-09", Source: "SPEC InfrastructureMonitoring", Expect: "v1 filters take the names with Id as well as those with ID", majors: onlyV1, run: func(x *exchange) error {
 			return alarmFilter(x, func(r record) string { return "(eq,resourceId," + text(r, "resourceID") + ")" },
 				func(like, r record) bool { return text(r, "resourceID") == text(like, "resourceID") })
 		}},
-		{ID: "MON-ALM-10", Source: "alarm sheet 13", Expect: "(eq,perceivedSeverity,N) finds exactly those", run: func(x *exchange) error {
+		{ID: "MON-ALM-10", Source: "SPEC InfrastructureMonitoring", Expect: "(eq,perceivedSeverity,N) finds exactly those", run: func(x *exchange) error {
 			return alarmFilter(x, func(r record) string { return "(eq,perceivedSeverity," + fmt.Sprint(r["perceivedSeverity"]) + ")" },
 				func(like, r record) bool { return r["perceivedSeverity"] == like["perceivedSeverity"] })
 		}},
-		{ID: "MON-ALM-11", Source: "alarm sheet 13", Expect: "(neq,alarmAcknowledged,true) finds exactly those", run: func(x *exchange) error {
+		{ID: "MON-ALM-11", Source: "SPEC InfrastructureMonitoring", Expect: "(neq,alarmAcknowledged,true) finds exactly those", run: func(x *exchange) error {
 			return alarmFilter(x, func(record) string { return "(neq,alarmAcknowledged,true)" },
 				func(_, r record) bool { return r["alarmAcknowledged"] == false })
 		}},
-		{ID: "MON-ALM-12", Source: "alarm sheet 13", Expect: "(gt,alarmRaisedTime,T) finds exactly what was raised later, whatever the offset of T", run: func(x *exchange) error {
+		{ID: "MON-ALM-12", Source: "SPEC InfrastructureMonitoring", Expect: "(gt,alarmRaisedTime,T) finds exactly what was raised later, whatever the offset of T", run: func(x *exchange) error {
 			return alarmFilter(x, func(r record) string {
 				at, err := time.Parse(time.RFC3339Nano, text(r, "alarmRaisedTime"))
 				if err != nil {
@@ -232,17 +232,17 @@ func alarmCases() []Case {
 				return "(gt,alarmRaisedTime," + at.In(time.FixedZone("", 2*60*60)).Format(time.RFC3339Nano) + ")"
 			}, func(like, r record) bool { return later(r, like) })
 		}},
-		{ID: "MON-ALM-13", Source: "alarm sheet 13", Expect: "a filter on labels finds exactly those", run: func(x *exchange) error {
+		{ID: "MON-ALM-13", Source: "SPEC InfrastructureMonitoring", Expect: "a filter on labels finds exactly those", run: func(x *exchange) error {
 			return alarmFilter(x, func(r record) string {
 				return "(eq,extensions/labels/alertname,'" + strings.ReplaceAll(alertname(r), "'", "''") + "')"
 			}, func(like, r record) bool { return alertname(like) != "" && alertname(r) == alertname(like) })
 		}},
-		asked("MON-ALM-14", "alarm sheet 13", "a filter on an attribute that there is not is 400", call{path: "/alarms?filter=(eq,severity,1)"}, 400),
-		asked("MON-ALM-15", "sheet 6.2", "a filter whose value is no number where one is wanted is 400", call{path: "/alarms?filter=(eq,perceivedSeverity,major)"}, 400),
-		asked("MON-ALM-16", "sheet 8", "a marker that is not ours is 400", call{path: "/alarms?nextpage_opaque_marker=junk"}, 400),
-		{ID: "MON-ALM-17", Source: "sheet 7", Expect: "exclude_fields=extensions empties extensions and leaves what is mandatory", run: alarmSelectors},
-		{ID: "MON-ALM-18", Source: "sheet 8", Expect: "the pages of a filtered list are the filtered list", run: alarmPages},
-		{ID: "MON-ALM-19", Source: "sheet 3", Expect: "HEAD on alarms has the head of GET and no body", run: func(x *exchange) error {
+		asked("MON-ALM-14", "SPEC InfrastructureMonitoring", "a filter on an attribute that there is not is 400", call{path: "/alarms?filter=(eq,severity,1)"}, 400),
+		asked("MON-ALM-15", "SOL013 5.2", "a filter whose value is no number where one is wanted is 400", call{path: "/alarms?filter=(eq,perceivedSeverity,major)"}, 400),
+		asked("MON-ALM-16", "SOL013 5.4", "a marker that is not ours is 400", call{path: "/alarms?nextpage_opaque_marker=junk"}, 400),
+		{ID: "MON-ALM-17", Source: "SOL013 5.3", Expect: "exclude_fields=extensions empties extensions and leaves what is mandatory", run: alarmSelectors},
+		{ID: "MON-ALM-18", Source: "SOL013 5.4", Expect: "the pages of a filtered list are the filtered list", run: alarmPages},
+		{ID: "MON-ALM-19", Source: "RFC 9110", Expect: "HEAD on alarms has the head of GET and no body", run: func(x *exchange) error {
 			a, err := x.do(call{method: http.MethodHead, path: x.root() + "/alarms"})
 			if err != nil {
 				return err
@@ -255,8 +255,8 @@ func alarmCases() []Case {
 			}
 			return nil
 		}},
-		{ID: "MON-ALM-20", Source: "design 9", Expect: "both versions have the same alarms", once: true, run: sameAlarms},
-		{ID: "MON-ALM-23", Source: "sheet 8", Expect: "the pages of the list have as many records as X-Total-Count says", run: func(x *exchange) error {
+		{ID: "MON-ALM-20", Source: "api.md", Expect: "both versions have the same alarms", once: true, run: sameAlarms},
+		{ID: "MON-ALM-23", Source: "SOL013 5.4", Expect: "the pages of the list have as many records as X-Total-Count says", run: func(x *exchange) error {
 			first, err := x.get("/alarms")
 			if err != nil {
 				return err
@@ -270,7 +270,7 @@ func alarmCases() []Case {
 			}
 			return nil
 		}},
-		{ID: "MON-ALM-24", Source: "alarm sheet 2.1, 6.2", Expect: "the probable cause of every alarm is there", run: func(x *exchange) error {
+		{ID: "MON-ALM-24", Source: "SPEC InfrastructureMonitoring", Expect: "the probable cause of every alarm is there", run: func(x *exchange) error {
 			c, err := x.alarms()
 			if err != nil {
 				return err
@@ -487,15 +487,15 @@ func sameAlarms(x *exchange) error {
 func modificationCases() []Case {
 	none := "/alarms/" + unknownID()
 	return []Case{
-		sent("MON-ACK-01", "alarm sheet 2.4", "PATCH of an unknown record is 404", http.MethodPatch, none, `{"alarmAcknowledged":true}`, 404),
-		sent("MON-ACK-02", "alarm sheet 2.4", "PATCH with neither attribute is 400", http.MethodPatch, none, `{}`, 400),
-		sent("MON-ACK-03", "alarm sheet 2.4", "PATCH with both attributes is 400", http.MethodPatch, none, `{"alarmAcknowledged":true,"perceivedSeverity":5}`, 400),
-		sent("MON-ACK-04", "alarm sheet 2.4", "PATCH of another severity than 5 is 400", http.MethodPatch, none, `{"perceivedSeverity":1}`, 400),
-		sent("MON-ACK-05", "alarm sheet 2.4", "taking an acknowledgement back is 400", http.MethodPatch, none, `{"alarmAcknowledged":false}`, 400),
+		sent("MON-ACK-01", "SPEC InfrastructureMonitoring", "PATCH of an unknown record is 404", http.MethodPatch, none, `{"alarmAcknowledged":true}`, 404),
+		sent("MON-ACK-02", "SPEC InfrastructureMonitoring", "PATCH with neither attribute is 400", http.MethodPatch, none, `{}`, 400),
+		sent("MON-ACK-03", "SPEC InfrastructureMonitoring", "PATCH with both attributes is 400", http.MethodPatch, none, `{"alarmAcknowledged":true,"perceivedSeverity":5}`, 400),
+		sent("MON-ACK-04", "SPEC InfrastructureMonitoring", "PATCH of another severity than 5 is 400", http.MethodPatch, none, `{"perceivedSeverity":1}`, 400),
+		sent("MON-ACK-05", "SPEC InfrastructureMonitoring", "taking an acknowledgement back is 400", http.MethodPatch, none, `{"alarmAcknowledged":false}`, 400),
 		sent("MON-ACK-06", "CONF 7.3.11", "junk declared as JSON is 400", http.MethodPatch, none, `{junk`, 400),
 		sent("MON-ACK-07", "CONF 7.3.11", "XML declared as JSON is 400", http.MethodPatch, none, `<a/>`, 400),
-		asked("MON-ACK-08", "sheet 3", "a body that declares another type is 415", call{method: http.MethodPatch, path: none, body: `<a/>`, header: http.Header{"Content-Type": {"text/xml"}}}, 415),
-		asked("MON-ACK-09", "alarm sheet 2.4", "application/merge-patch+json is taken", call{method: http.MethodPatch, path: none, body: `{"alarmAcknowledged":true}`, header: http.Header{"Content-Type": {"application/merge-patch+json"}}}, 404),
+		asked("MON-ACK-08", "RFC 9110", "a body that declares another type is 415", call{method: http.MethodPatch, path: none, body: `<a/>`, header: http.Header{"Content-Type": {"text/xml"}}}, 415),
+		asked("MON-ACK-09", "SPEC InfrastructureMonitoring", "application/merge-patch+json is taken", call{method: http.MethodPatch, path: none, body: `{"alarmAcknowledged":true}`, header: http.Header{"Content-Type": {"application/merge-patch+json"}}}, 404),
 		refused("MON-ACK-10", "acknowledging again is 409", "acknowledged", `{"alarmAcknowledged":true}`, "", 409, func(r record) bool { return r["alarmAcknowledged"] == true }),
 		refused("MON-ACK-11", "clearing again is 409", "cleared", `{"perceivedSeverity":5}`, "", 409, func(r record) bool { return r["alarmClearedTime"] != nil }),
 		refused("MON-ACK-12", "clearing an automatic alarm is 409 and names clearingType", "active and automatic", `{"perceivedSeverity":5}`, "", 409, func(r record) bool {
@@ -508,7 +508,7 @@ func modificationCases() []Case {
 
 // refused is a case about a PATCH that must change nothing.
 func refused(id, expect, what, body, ifMatch string, want int, like func(record) bool) Case {
-	return Case{ID: id, Source: "alarm sheet 2.4", Expect: expect, run: func(x *exchange) error {
+	return Case{ID: id, Source: "SPEC InfrastructureMonitoring", Expect: expect, run: func(x *exchange) error {
 		r, err := x.alarm(what, like)
 		if err != nil {
 			return err
@@ -534,7 +534,7 @@ func refused(id, expect, what, body, ifMatch string, want int, like func(record)
 func configurationCases() []Case {
 	const path = "/alarmServiceConfiguration"
 	return []Case{
-		{ID: "MON-ACF-01", Source: "alarm sheet 3.1", Expect: "retentionPeriod is a number of days, extensions an object", run: func(x *exchange) error {
+		{ID: "MON-ACF-01", Source: "SPEC InfrastructureMonitoring", Expect: "retentionPeriod is a number of days, extensions an object", run: func(x *exchange) error {
 			o, err := x.object(path)
 			if err != nil {
 				return err
@@ -547,10 +547,10 @@ func configurationCases() []Case {
 			}
 			return nil
 		}},
-		sent("MON-ACF-02", "alarm sheet 3.1", "PUT without retentionPeriod is 400", http.MethodPut, path, `{}`, 400),
-		sent("MON-ACF-03", "alarm sheet 3.1", "less than a day is 400", http.MethodPut, path, `{"retentionPeriod":0}`, 400),
+		sent("MON-ACF-02", "SPEC InfrastructureMonitoring", "PUT without retentionPeriod is 400", http.MethodPut, path, `{}`, 400),
+		sent("MON-ACF-03", "SPEC InfrastructureMonitoring", "less than a day is 400", http.MethodPut, path, `{"retentionPeriod":0}`, 400),
 		sent("MON-ACF-04", "CONF 7.3.11", "junk declared as JSON is 400", http.MethodPut, path, `{junk`, 400),
-		{ID: "MON-ACF-05", Source: "alarm sheet 3.1", Expect: "If-Match of another state is 412 for PUT and PATCH", run: func(x *exchange) error {
+		{ID: "MON-ACF-05", Source: "SPEC InfrastructureMonitoring", Expect: "If-Match of another state is 412 for PUT and PATCH", run: func(x *exchange) error {
 			var wrong faults
 			for _, method := range []string{http.MethodPut, http.MethodPatch} {
 				header := jsonBody.Clone()
@@ -565,7 +565,7 @@ func configurationCases() []Case {
 			}
 			return wrong.err()
 		}},
-		{ID: "MON-ACF-06", Source: "alarm sheet 3.1", Expect: "PUT and PATCH of what is there change nothing and answer with it", run: sameConfiguration},
+		{ID: "MON-ACF-06", Source: "SPEC InfrastructureMonitoring", Expect: "PUT and PATCH of what is there change nothing and answer with it", run: sameConfiguration},
 		methodsRefused("MON-ACF-07", path, http.MethodPost, http.MethodDelete),
 	}
 }
@@ -608,19 +608,19 @@ func alarmSubscriptionCases() []Case {
 	}
 	const callback = `"callback":"https://203.0.113.7/cb"`
 	return []Case{
-		{ID: "MON-ASU-01", Source: "alarm sheet 1.3", Expect: "GET alarmSubscriptions is an array", run: func(x *exchange) error { _, err := x.list(path); return err }},
-		post("MON-ASU-02", "alarm sheet 4.1", "POST without callback is 400", `{"filter":""}`, 400),
+		{ID: "MON-ASU-01", Source: "SPEC InfrastructureMonitoring", Expect: "GET alarmSubscriptions is an array", run: func(x *exchange) error { _, err := x.list(path); return err }},
+		post("MON-ASU-02", "SPEC InfrastructureMonitoring", "POST without callback is 400", `{"filter":""}`, 400),
 		post("MON-ASU-03", "CONF 7.3.11", "junk declared as JSON is 400", `{junk`, 400),
 		post("MON-ASU-04", "CONF 7.3.11", "XML declared as JSON is 400", `<subscription/>`, 400),
-		post("MON-ASU-05", "alarm sheet 4.2", "a filter that cannot be read is 400", `{`+callback+`,"filter":"(eq,junk"}`, 400),
-		post("MON-ASU-06", "alarm sheet 4.2", "a filter on an attribute that there is not is 400", `{`+callback+`,"filter":"(eq,severity,1)"}`, 400),
-		post("MON-ASU-07", "alarm sheet 4.2", "an eventFilter that is no event is 400", `{`+callback+`,"eventFilter":"OLD"}`, 400),
-		post("MON-ASU-08", "alarm sheet 4.3", "a callback on loopback is 400", `{"callback":"https://[::1]:9443/cb"}`, 400),
-		post("MON-ASU-09", "alarm sheet 4.3", "a callback of another scheme is 400", `{"callback":"ftp://smo.example.net/cb"}`, 400),
-		asked("MON-ASU-10", "alarm sheet 1.3", "an unknown subscription is 404", call{path: path + "/" + unknownID()}, 404),
-		asked("MON-ASU-11", "alarm sheet 1.3", "DELETE of an unknown subscription is 404", call{method: http.MethodDelete, path: path + "/" + unknownID()}, 404),
-		sent("MON-ASU-12", "alarm sheet 4.1", "PATCH of an unknown subscription is 404", http.MethodPatch, path+"/"+unknownID(), `{"eventFilter":"NEW"}`, 404),
-		{ID: "MON-ASU-13", Source: "CONF; alarm sheet 4", Expect: "a subscription is made, echoed, read, listed, refused as a duplicate, changed, and deleted with 204", run: alarmSubscriptionLife},
+		post("MON-ASU-05", "SPEC InfrastructureMonitoring", "a filter that cannot be read is 400", `{`+callback+`,"filter":"(eq,junk"}`, 400),
+		post("MON-ASU-06", "SPEC InfrastructureMonitoring", "a filter on an attribute that there is not is 400", `{`+callback+`,"filter":"(eq,severity,1)"}`, 400),
+		post("MON-ASU-07", "SPEC InfrastructureMonitoring", "an eventFilter that is no event is 400", `{`+callback+`,"eventFilter":"OLD"}`, 400),
+		post("MON-ASU-08", "SPEC InfrastructureMonitoring", "a callback on loopback is 400", `{"callback":"https://[::1]:9443/cb"}`, 400),
+		post("MON-ASU-09", "SPEC InfrastructureMonitoring", "a callback of another scheme is 400", `{"callback":"ftp://smo.example.net/cb"}`, 400),
+		asked("MON-ASU-10", "SPEC InfrastructureMonitoring", "an unknown subscription is 404", call{path: path + "/" + unknownID()}, 404),
+		asked("MON-ASU-11", "SPEC InfrastructureMonitoring", "DELETE of an unknown subscription is 404", call{method: http.MethodDelete, path: path + "/" + unknownID()}, 404),
+		sent("MON-ASU-12", "SPEC InfrastructureMonitoring", "PATCH of an unknown subscription is 404", http.MethodPatch, path+"/"+unknownID(), `{"eventFilter":"NEW"}`, 404),
+		{ID: "MON-ASU-13", Source: "CONF; SPEC InfrastructureMonitoring", Expect: "a subscription is made, echoed, read, listed, refused as a duplicate, changed, and deleted with 204", run: alarmSubscriptionLife},
 		methodsRefused("MON-ASU-14", path, http.MethodPut, http.MethodPatch, http.MethodDelete),
 		methodsRefused("MON-ASU-15", path+"/"+unknownID(), http.MethodPost, http.MethodPut),
 	}
@@ -695,16 +695,16 @@ func alarmSubscriptionLife(x *exchange) error {
 func taskCases() []Case {
 	const path = "/alarms/purge"
 	post := func(id, expect, body string) Case {
-		return sent(id, "alarm sheet 3.3", expect, http.MethodPost, path, body, 400)
+		return sent(id, "SPEC InfrastructureMonitoring", expect, http.MethodPost, path, body, 400)
 	}
 	return []Case{
-		{ID: "MON-TSK-01", Source: "alarm sheet 1.3", Expect: "GET taskOperations is an array", run: func(x *exchange) error { _, err := x.list("/taskOperations"); return err }},
-		asked("MON-TSK-02", "alarm sheet 1.3", "an unknown task is 404", call{path: "/taskOperations/" + unknownID()}, 404),
+		{ID: "MON-TSK-01", Source: "SPEC InfrastructureMonitoring", Expect: "GET taskOperations is an array", run: func(x *exchange) error { _, err := x.list("/taskOperations"); return err }},
+		asked("MON-TSK-02", "SPEC InfrastructureMonitoring", "an unknown task is 404", call{path: "/taskOperations/" + unknownID()}, 404),
 		post("MON-TSK-03", "a purge of nothing in particular is 400", `{}`),
 		post("MON-TSK-04", "purgeConditions without endWindowTime are 400", `{"purgeConditions":{"startWindowTime":"1990-01-01T00:00:00Z"}}`),
 		post("MON-TSK-05", "a window that ends before it begins is 400", `{"purgeConditions":{"startWindowTime":"1990-01-02T00:00:00Z","endWindowTime":"1990-01-01T00:00:00Z"}}`),
 		post("MON-TSK-06", "an alarmRecordId that is no UUID is 400", `{"alarmRecordId":["x"]}`),
-		{ID: "MON-TSK-07", Source: "alarm sheet 3.3", Expect: "a purge is 202 without body, and Location is a task that ends", run: purgeOfThePast},
+		{ID: "MON-TSK-07", Source: "SPEC InfrastructureMonitoring", Expect: "a purge is 202 without body, and Location is a task that ends", run: purgeOfThePast},
 		methodsRefused("MON-TSK-08", path, http.MethodGet, http.MethodPut, http.MethodDelete),
 		methodsRefused("MON-TSK-09", "/taskOperations", http.MethodPost, http.MethodDelete),
 	}
@@ -756,10 +756,10 @@ func monitoringAnswerCases() []Case {
 	return []Case{
 		{ID: "MON-ADC-01", Source: "SPEC 3.3; style", Expect: "every answer of the monitoring in this run validates against the OpenAPI document of its path and status",
 			run: func(x *exchange) error { return afterTour(x, ruleMonitoring+rule(x.major)) }},
-		{ID: "MON-ADC-02", Source: "design 5", Expect: "the OpenAPI document is served, as YAML, and is the one we know", run: func(x *exchange) error {
+		{ID: "MON-ADC-02", Source: "api.md", Expect: "the OpenAPI document is served, as YAML, and is the one we know", run: func(x *exchange) error {
 			return servedAs(x, x.run.monitoring[x.major])
 		}},
-		{ID: "MON-ADC-03", Source: "sheet 4", Expect: "every error of the monitoring is problem+json, none is 5xx, and nothing has the nil UUID",
+		{ID: "MON-ADC-03", Source: "SOL013 6.3", Expect: "every error of the monitoring is problem+json, none is 5xx, and nothing has the nil UUID",
 			run: func(x *exchange) error { return afterTour(x, ruleMonitoringAnswers) }},
 	}
 }

@@ -11,9 +11,9 @@ import (
 // identifier in it is called.
 func ownerCases(id1, id2, collection, idName string) []Case {
 	return []Case{
-		{ID: id1, Source: "design 14; a1 sheet 8.5, 16", Expect: "a subscription says who made it and whose it is, in extensions by which lists can be narrowed, and what a client says of that is passed over",
+		{ID: id1, Source: "api.md; a1 SOL013 5.4", Expect: "a subscription says who made it and whose it is, in extensions by which lists can be narrowed, and what a client says of that is passed over",
 			run: func(x *exchange) error { return subscriptionOwner(x, x.root()+collection, idName) }},
-		{ID: id2, Source: "design 14; a1 sheet 16", Expect: "who may act for others names the owner in X-On-Behalf-Of-Service, others are 403",
+		{ID: id2, Source: "api.md; a1 api.md", Expect: "who may act for others names the owner in X-On-Behalf-Of-Service, others are 403",
 			run: func(x *exchange) error { return subscriptionOnBehalf(x, x.root()+collection, idName) }},
 	}
 }

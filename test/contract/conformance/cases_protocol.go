@@ -16,9 +16,9 @@ func versionCases() []Case {
 	return []Case{
 		{ID: "INV-VER-01", Source: "SOL013 9.3; CONF 7.3.5-s1", Expect: "GET {base}/api_versions lists every served major, in SemVer, and no other", once: true, run: rootVersions},
 		{ID: "INV-VER-02", Source: "SOL013 9.3; CONF 7.3.5-s1", Expect: "GET {major}/api_versions lists versions of that major only", run: majorVersions},
-		{ID: "INV-VER-03", Source: "SOL013 9.3; sheet 2", Expect: "uriPrefix at the root is absolute and names no major", once: true,
+		{ID: "INV-VER-03", Source: "SOL013 9.3", Expect: "uriPrefix at the root is absolute and names no major", once: true,
 			run: func(x *exchange) error { return uriPrefix(x, base+"/api_versions", base) }},
-		{ID: "INV-VER-04", Source: "SOL013 9.3; sheet 2", Expect: "uriPrefix of a major is absolute and ends with it",
+		{ID: "INV-VER-04", Source: "SOL013 9.3", Expect: "uriPrefix of a major is absolute and ends with it",
 			run: func(x *exchange) error { return uriPrefix(x, x.root()+"/api_versions", x.root()) }},
 		{ID: "INV-VER-05", Source: "CONF 7.3.9-s3; SPEC 3.1.2", Expect: "majors that are not served are 404 on all their paths", once: true, run: unservedMajors},
 	}
@@ -128,7 +128,7 @@ func (x *exchange) uuidLists() []collection {
 
 func pathCases() []Case {
 	return []Case{
-		{ID: "INV-PTH-01", Source: "sheet A.1", Expect: "every path of the version answers 200", run: func(x *exchange) error {
+		{ID: "INV-PTH-01", Source: "SPEC InfrastructureInventory", Expect: "every path of the version answers 200", run: func(x *exchange) error {
 			var wrong faults
 			for _, path := range x.readPaths() {
 				if err := x.status(path, http.StatusOK); err != nil {
@@ -137,26 +137,26 @@ func pathCases() []Case {
 			}
 			return wrong.err()
 		}},
-		{ID: "INV-PTH-02", Source: "CONF 7.3.2-s1; sheet 1", Expect: "one trailing slash changes nothing, on any path", run: trailingSlash},
-		{ID: "INV-PTH-03", Source: "sheet 1", Expect: "paths are case-sensitive: other spellings are 404", run: notFound(
+		{ID: "INV-PTH-02", Source: "CONF 7.3.2-s1; SPEC 3.1", Expect: "one trailing slash changes nothing, on any path", run: trailingSlash},
+		{ID: "INV-PTH-03", Source: "SPEC 3.1", Expect: "paths are case-sensitive: other spellings are 404", run: notFound(
 			"/resourcetypes", "/ResourceTypes", "/deploymentmanagers", "/API_VERSIONS")},
-		{ID: "INV-PTH-04", Source: "CONF 7.3.9-s2; sheet 3", Expect: "unknown paths below a major are 404", run: notFound(
+		{ID: "INV-PTH-04", Source: "CONF 7.3.9-s2; RFC 9110", Expect: "unknown paths below a major are 404", run: notFound(
 			"/nothing", "/resourcePools/"+unknownID()+"/nothing", "/internal/resources/"+unknownID(), "/o2ims-infrastructureInventory", "//resourceTypes", "/resourceTypes//", "/./resourceTypes")},
-		{ID: "INV-PTH-05", Source: "CONF 7.3.9-s2; sheet 1", Expect: "paths outside every service are 404, in the service's own spelling only", once: true, run: outside},
-		{ID: "INV-PTH-06", Source: "sheet A.1", Expect: "every record is addressable by its identifier", run: addressable},
-		{ID: "INV-PTH-07", Source: "CONF 7.3.9-s4; sheet A.1", Expect: "unknown identifiers are 404, in every collection", run: unknownObjects},
-		{ID: "INV-PTH-08", Source: "sheet A.1", Expect: "identifiers that are not UUIDs are 400, in every collection that has UUIDs", run: notUUIDs},
-		{ID: "INV-PTH-09", Source: "sheet A.1", Expect: "v1 has neither locations nor oCloudSites", majors: onlyV1, run: notFound("/locations", "/locations/x", "/oCloudSites", "/oCloudSites/"+unknownID())},
+		{ID: "INV-PTH-05", Source: "CONF 7.3.9-s2; SPEC 3.1", Expect: "paths outside every service are 404, in the service's own spelling only", once: true, run: outside},
+		{ID: "INV-PTH-06", Source: "SPEC InfrastructureInventory", Expect: "every record is addressable by its identifier", run: addressable},
+		{ID: "INV-PTH-07", Source: "CONF 7.3.9-s4; SPEC InfrastructureInventory", Expect: "unknown identifiers are 404, in every collection", run: unknownObjects},
+		{ID: "INV-PTH-08", Source: "SPEC InfrastructureInventory", Expect: "identifiers that are not UUIDs are 400, in every collection that has UUIDs", run: notUUIDs},
+		{ID: "INV-PTH-09", Source: "SPEC InfrastructureInventory", Expect: "v1 has neither locations nor oCloudSites", majors: onlyV1, run: notFound("/locations", "/locations/x", "/oCloudSites", "/oCloudSites/"+unknownID())},
 		{ID: "INV-PTH-10", Source: "RFC 9562 4", Expect: "UUIDs in paths are taken in upper case, too", run: upperCase},
-		{ID: "INV-PTH-11", Source: "sheet A.1", Expect: "globalLocationId is any text, percent-decoded; unknown ones are 404", majors: onlyV2, run: locationPaths},
-		{ID: "INV-PTH-12", Source: "sheet A.1", Expect: "resources of an unknown pool are 404, a known resource below one, too", run: unknownPools},
-		{ID: "INV-PTH-13", Source: "sheet A.7 GAP-56", Expect: "a resource is 404 below a pool in which it does not live", run: otherPool},
-		{ID: "INV-PTH-14", Source: "sheet A.7 GAP-56", Expect: "an element is 404 below a pool in which its server does not live", run: elementOtherPool},
-		{ID: "INV-PTH-15", Source: "sheet A.1", Expect: "an empty collection is [] with 200", run: emptyList},
-		{ID: "INV-PTH-16", Source: "sheet 3", Expect: "unknown query parameters are ignored", run: func(x *exchange) error {
+		{ID: "INV-PTH-11", Source: "SPEC InfrastructureInventory", Expect: "globalLocationId is any text, percent-decoded; unknown ones are 404", majors: onlyV2, run: locationPaths},
+		{ID: "INV-PTH-12", Source: "SPEC InfrastructureInventory", Expect: "resources of an unknown pool are 404, a known resource below one, too", run: unknownPools},
+		{ID: "INV-PTH-13", Source: "SPEC InfrastructureInventory", Expect: "a resource is 404 below a pool in which it does not live", run: otherPool},
+		{ID: "INV-PTH-14", Source: "SPEC InfrastructureInventory", Expect: "an element is 404 below a pool in which its server does not live", run: elementOtherPool},
+		{ID: "INV-PTH-15", Source: "SPEC InfrastructureInventory", Expect: "an empty collection is [] with 200", run: emptyList},
+		{ID: "INV-PTH-16", Source: "RFC 9110", Expect: "unknown query parameters are ignored", run: func(x *exchange) error {
 			return x.same("/resourcePools", "/resourcePools?allFields=no&order=name")
 		}},
-		{ID: "INV-PTH-17", Source: "sheet A.1", Expect: "a type's alarmDictionary is 200 when it has one, 404 when it has none or is unknown", run: dictionaryOfType},
+		{ID: "INV-PTH-17", Source: "SPEC InfrastructureInventory", Expect: "a type's alarmDictionary is 200 when it has one, 404 when it has none or is unknown", run: dictionaryOfType},
 	}
 }
 
@@ -447,7 +447,7 @@ func notAllowed(x *exchange, method string) error {
 
 func errorCases() []Case {
 	return []Case{
-		{ID: "INV-ERR-01", Source: "SOL013 6.3; sheet 4", Expect: "404 of an unknown object repeats the path's identifiers in additionalAttributes, in camelCase", run: func(x *exchange) error {
+		{ID: "INV-ERR-01", Source: "SOL013 6.3", Expect: "404 of an unknown object repeats the path's identifiers in additionalAttributes, in camelCase", run: func(x *exchange) error {
 			id := unknownID()
 			a, err := x.get("/resourcePools/" + id)
 			if err != nil {
@@ -455,7 +455,7 @@ func errorCases() []Case {
 			}
 			return attributesOf(a, http.StatusNotFound, map[string]string{"resourcePoolId": id})
 		}},
-		{ID: "INV-ERR-02", Source: "SOL013 6.3; sheet 4", Expect: "404 of an unknown resource repeats pool and resource", run: func(x *exchange) error {
+		{ID: "INV-ERR-02", Source: "SOL013 6.3", Expect: "404 of an unknown resource repeats pool and resource", run: func(x *exchange) error {
 			c, err := x.found.pool()
 			if err != nil {
 				return err
@@ -467,21 +467,21 @@ func errorCases() []Case {
 			}
 			return attributesOf(a, http.StatusNotFound, map[string]string{"resourceId": id, "resourcePoolId": text(c.records[0], "resourcePoolId")})
 		}},
-		{ID: "INV-ERR-03", Source: "sheet 4", Expect: "400 of a filter names the offset of the bad term", run: func(x *exchange) error {
+		{ID: "INV-ERR-03", Source: "SOL013 6.3", Expect: "400 of a filter names the offset of the bad term", run: func(x *exchange) error {
 			a, err := x.get(filtered("/resourcePools", "(eq,name,x);(eq,name"))
 			if err != nil {
 				return err
 			}
 			return detailed(a, regexp.MustCompile(`offset \d+`))
 		}},
-		{ID: "INV-ERR-04", Source: "sheet 4", Expect: "400 of an unknown attribute names it", run: func(x *exchange) error {
+		{ID: "INV-ERR-04", Source: "SOL013 6.3", Expect: "400 of an unknown attribute names it", run: func(x *exchange) error {
 			a, err := x.get(filtered("/resourcePools", "(eq,wrongAttrName,x)"))
 			if err != nil {
 				return err
 			}
 			return detailed(a, regexp.MustCompile("wrongAttrName"))
 		}},
-		{ID: "INV-ERR-05", Source: "sheet 4", Expect: "400 of an unknown selector names it", run: func(x *exchange) error {
+		{ID: "INV-ERR-05", Source: "SOL013 6.3", Expect: "400 of an unknown selector names it", run: func(x *exchange) error {
 			a, err := x.get("/resourcePools?fields=wrongAttrName")
 			if err != nil {
 				return err

@@ -9,22 +9,22 @@ import (
 // referenceCases: what a record refers to is there, and refers back where it should.
 func referenceCases() []Case {
 	return []Case{
-		{ID: "INV-REF-01", Source: "sheet A.7", Expect: "resourcePoolId of a resource and of its elements is the pool it is listed in", run: poolOfResources},
-		{ID: "INV-REF-02", Source: "sheet A.7", Expect: "resourceTypeId of every resource and element resolves", run: typesResolve},
-		{ID: "INV-REF-03", Source: "sheet A.6 GAP-52", Expect: "every resourceType is that of some resource or element, of a cluster, or of the O-Cloud", run: typesInUse},
-		{ID: "INV-REF-04", Source: "sheet A.5, A.8", Expect: "oCloudId of pools and deploymentManagers is that of the O-Cloud", run: cloudOf},
-		{ID: "INV-REF-05", Source: "sheet A.4, A.5", Expect: "oCloudSiteId of a pool resolves, and the site lists the pool", majors: onlyV2, run: siteOfPools},
-		{ID: "INV-REF-06", Source: "sheet A.4", Expect: "every pool that a site lists is there and names the site", majors: onlyV2, run: poolsOfSites},
-		{ID: "INV-REF-07", Source: "sheet A.3, A.4", Expect: "globalLocationId of a site resolves, and the location lists the site", majors: onlyV2, run: locationOfSites},
-		{ID: "INV-REF-08", Source: "sheet A.3", Expect: "every site that a location lists is there and names the location", majors: onlyV2, run: sitesOfLocations},
-		{ID: "INV-REF-09", Source: "sheet A.8 GAP-57", Expect: "supportedLocations are globalLocationIds of pools", run: supportedLocations},
-		{ID: "INV-REF-10", Source: "sheet A.6, A.9", Expect: "alarmDictionaryId resolves, and is that of the type's alarmDictionary", majors: onlyV2, run: dictionaryIDs},
-		{ID: "INV-REF-11", Source: "sheet A.6, A.9, I", Expect: "the embedded alarmDictionary is the one in the collection and below the type", majors: onlyV1, run: embeddedDictionaries},
-		{ID: "INV-REF-12", Source: "sheet A.9", Expect: "every alarmDictionary belongs to a resourceType; dictionary and definition ids are unique", run: dictionariesInUse},
-		{ID: "INV-REF-13", Source: "sheet A.7", Expect: "extensions.parentId of an element is another element of its server", run: parents},
-		{ID: "INV-REF-14", Source: "design 3.5", Expect: "extensions.duplicateOf is a resource that is there", run: duplicates},
-		{ID: "INV-REF-15", Source: "design 3.9; sheet I", Expect: "v1 and v2 have the same records under the same identifiers", once: true, run: bothVersions},
-		{ID: "INV-REF-16", Source: "sheet I", Expect: "globalLocationId of a v1 pool is that of the v2 pool's site", once: true, run: locationsOfBoth},
+		{ID: "INV-REF-01", Source: "SPEC InfrastructureInventory", Expect: "resourcePoolId of a resource and of its elements is the pool it is listed in", run: poolOfResources},
+		{ID: "INV-REF-02", Source: "SPEC InfrastructureInventory", Expect: "resourceTypeId of every resource and element resolves", run: typesResolve},
+		{ID: "INV-REF-03", Source: "SPEC InfrastructureInventory", Expect: "every resourceType is that of some resource or element, of a cluster, or of the O-Cloud", run: typesInUse},
+		{ID: "INV-REF-04", Source: "SPEC InfrastructureInventory", Expect: "oCloudId of pools and deploymentManagers is that of the O-Cloud", run: cloudOf},
+		{ID: "INV-REF-05", Source: "SPEC InfrastructureInventory", Expect: "oCloudSiteId of a pool resolves, and the site lists the pool", majors: onlyV2, run: siteOfPools},
+		{ID: "INV-REF-06", Source: "SPEC InfrastructureInventory", Expect: "every pool that a site lists is there and names the site", majors: onlyV2, run: poolsOfSites},
+		{ID: "INV-REF-07", Source: "SPEC InfrastructureInventory", Expect: "globalLocationId of a site resolves, and the location lists the site", majors: onlyV2, run: locationOfSites},
+		{ID: "INV-REF-08", Source: "SPEC InfrastructureInventory", Expect: "every site that a location lists is there and names the location", majors: onlyV2, run: sitesOfLocations},
+		{ID: "INV-REF-09", Source: "SPEC InfrastructureInventory", Expect: "supportedLocations are globalLocationIds of pools", run: supportedLocations},
+		{ID: "INV-REF-10", Source: "SPEC InfrastructureInventory", Expect: "alarmDictionaryId resolves, and is that of the type's alarmDictionary", majors: onlyV2, run: dictionaryIDs},
+		{ID: "INV-REF-11", Source: "SPEC InfrastructureInventory", Expect: "the embedded alarmDictionary is the one in the collection and below the type", majors: onlyV1, run: embeddedDictionaries},
+		{ID: "INV-REF-12", Source: "SPEC InfrastructureInventory", Expect: "every alarmDictionary belongs to a resourceType; dictionary and definition ids are unique", run: dictionariesInUse},
+		{ID: "INV-REF-13", Source: "SPEC InfrastructureInventory", Expect: "extensions.parentId of an element is another element of its server", run: parents},
+		{ID: "INV-REF-14", Source: "api.md.5", Expect: "extensions.duplicateOf is a resource that is there", run: duplicates},
+		{ID: "INV-REF-15", Source: "api.md.9; api.md", Expect: "v1 and v2 have the same records under the same identifiers", once: true, run: bothVersions},
+		{ID: "INV-REF-16", Source: "api.md", Expect: "globalLocationId of a v1 pool is that of the v2 pool's site", once: true, run: locationsOfBoth},
 	}
 }
 
@@ -409,7 +409,7 @@ func conformanceCases() []Case {
 		must("INV-CNF-09", "CONF 7.3.2-s13", "a resource under all_fields has elements, globalAssetId and extensions", "?all_fields", resource, "resourceId", "resourcePoolId", "resourceTypeId", "description", "elements", "globalAssetId", "extensions"),
 		must("INV-CNF-10", "CONF 7.3.5-s5", "resourceTypes?fields=name,description keep what is mandatory", "?fields=name,description", types, "resourceTypeId", "name", "description", "vendor", "model", "version"),
 		must("INV-CNF-11", "CONF 7.3.5-s5", "resourceTypes?fields=extensions have extensions, resourceTypeId and name", "?fields=extensions", types, "resourceTypeId", "name", "extensions"),
-		{ID: "INV-CNF-12", Source: "CONF 7.3.5-s5; sheet I", Expect: "resourceTypes?exclude_fields=extensions have alarmDictionary as an object", majors: onlyV1, run: excludeKeepsDictionary},
+		{ID: "INV-CNF-12", Source: "CONF 7.3.5-s5; api.md", Expect: "resourceTypes?exclude_fields=extensions have alarmDictionary as an object", majors: onlyV1, run: excludeKeepsDictionary},
 		must("INV-CNF-13", "CONF 7.3.5-s5", "resourceTypes?exclude_default have resourceTypeId name description vendor model version", "?exclude_default", types, "resourceTypeId", "name", "description", "vendor", "model", "version"),
 		must("INV-CNF-14", "CONF 7.3.5-s5", "resourceTypes?all_fields have extensions, too", "?all_fields", types, "resourceTypeId", "name", "description", "vendor", "model", "version", "extensions"),
 		{ID: "INV-CNF-15", Source: "CONF 7.3.5-s3", Expect: "nextpage_opaque_marker=2 on a list of resources is 200 with at least one element", run: func(x *exchange) error {

@@ -38,7 +38,7 @@ var freeForm = []string{"extensions", "capabilities", "capacity"}
 
 // leftOut are the attributes that lists leave out by default.
 //
-// Source: sheet 7 (default-exclude sets); design 5 for elements.
+// Source: SOL013 5.3 (default-exclude sets); api.md for elements.
 var leftOut = map[string]map[string][]string{
 	"v1": {"deploymentManagerId": {"extensions"}, "resourceTypeId": {"alarmDictionary", "extensions"}, "resourcePoolId": {"location", "extensions"}, "resourceId": {"elements"}},
 	"v2": {"deploymentManagerId": {"extensions"}, "resourcePoolId": {"extensions"}, "resourceId": {"elements"}},
@@ -46,11 +46,11 @@ var leftOut = map[string]map[string][]string{
 
 func selectorCases() []Case {
 	return []Case{
-		{ID: "INV-SEL-01", Source: "SOL013 5.3; sheet 7", Expect: "without selectors a list is as under exclude_default", run: onLists(func(x *exchange, c collection) error {
+		{ID: "INV-SEL-01", Source: "SOL013 5.3", Expect: "without selectors a list is as under exclude_default", run: onLists(func(x *exchange, c collection) error {
 			return x.same(c.path, c.path+"?exclude_default")
 		})},
-		{ID: "INV-SEL-02", Source: "sheet 7", Expect: "lists leave out by default what the default-exclude sets name, and nothing else", run: onLists(defaults)},
-		{ID: "INV-SEL-03", Source: "SOL013 5.3; sheet 7", Expect: "all_fields is a flag: without value, with true, with anything", run: onLists(func(x *exchange, c collection) error {
+		{ID: "INV-SEL-02", Source: "SOL013 5.3", Expect: "lists leave out by default what the default-exclude sets name, and nothing else", run: onLists(defaults)},
+		{ID: "INV-SEL-03", Source: "SOL013 5.3", Expect: "all_fields is a flag: without value, with true, with anything", run: onLists(func(x *exchange, c collection) error {
 			for _, value := range []string{"=", "=true", "=false", "=x"} {
 				if err := x.same(c.path+"?all_fields", c.path+"?all_fields"+value); err != nil {
 					return err
@@ -58,7 +58,7 @@ func selectorCases() []Case {
 			}
 			return nil
 		})},
-		{ID: "INV-SEL-04", Source: "sheet 7", Expect: "all_fields wins over every other selector", run: onLists(func(x *exchange, c collection) error {
+		{ID: "INV-SEL-04", Source: "SOL013 5.3", Expect: "all_fields wins over every other selector", run: onLists(func(x *exchange, c collection) error {
 			for _, other := range []string{"fields=" + c.key, "exclude_fields=" + c.key, "exclude_default", "fields=" + c.key + "&exclude_fields=" + c.key, "exclude_default&exclude_fields=" + c.key} {
 				if err := x.same(c.path+"?all_fields", c.path+"?"+other+"&all_fields"); err != nil {
 					return err
@@ -66,11 +66,11 @@ func selectorCases() []Case {
 			}
 			return nil
 		})},
-		{ID: "INV-SEL-05", Source: "SOL013 5.3; sheet 7", Expect: "fields keeps what is mandatory and what is listed, and drops the rest", run: onLists(chosenFields)},
-		{ID: "INV-SEL-06", Source: "SOL013 5.3; GAP-12", Expect: "fields takes paths: only that part of a free-form map is kept", run: fieldPaths},
-		{ID: "INV-SEL-07", Source: "SOL013 5.3; sheet 7", Expect: "exclude_fields drops what is listed and keeps the rest", run: onLists(excludedFields)},
-		{ID: "INV-SEL-08", Source: "SOL013 5.3; GAP-12", Expect: "exclude_fields takes paths: only that part of a free-form map is dropped", run: excludedPaths},
-		{ID: "INV-SEL-09", Source: "sheet 7", Expect: "exclude_fields never removes what is mandatory", run: onLists(func(x *exchange, c collection) error {
+		{ID: "INV-SEL-05", Source: "SOL013 5.3", Expect: "fields keeps what is mandatory and what is listed, and drops the rest", run: onLists(chosenFields)},
+		{ID: "INV-SEL-06", Source: "SOL013 5.3", Expect: "fields takes paths: only that part of a free-form map is kept", run: fieldPaths},
+		{ID: "INV-SEL-07", Source: "SOL013 5.3", Expect: "exclude_fields drops what is listed and keeps the rest", run: onLists(excludedFields)},
+		{ID: "INV-SEL-08", Source: "SOL013 5.3", Expect: "exclude_fields takes paths: only that part of a free-form map is dropped", run: excludedPaths},
+		{ID: "INV-SEL-09", Source: "SOL013 5.3", Expect: "exclude_fields never removes what is mandatory", run: onLists(func(x *exchange, c collection) error {
 			names := append([]string{c.key}, mandatory[x.major][c.key]...)
 			list, err := x.list(c.path + "?exclude_fields=" + strings.Join(names, ","))
 			if err != nil {
@@ -83,10 +83,10 @@ func selectorCases() []Case {
 			}
 			return nil
 		})},
-		{ID: "INV-SEL-10", Source: "SOL013 5.3; sheet 7", Expect: "fields with exclude_fields is 400", run: onEvery("fields=%s&exclude_fields=%s", http.StatusBadRequest)},
-		{ID: "INV-SEL-11", Source: "SOL013 5.3; sheet 7", Expect: "exclude_fields with exclude_default is 400", run: onEvery("exclude_fields=%s&exclude_default", http.StatusBadRequest)},
-		{ID: "INV-SEL-12", Source: "SOL013 5.3; sheet 7", Expect: "fields with exclude_default: the default set is left out but for what is listed", run: fieldsWithDefault},
-		{ID: "INV-SEL-13", Source: "sheet 7; CONF 7.3.7-s2", Expect: "unknown names are 400, in fields and in exclude_fields", run: func(x *exchange) error {
+		{ID: "INV-SEL-10", Source: "SOL013 5.3", Expect: "fields with exclude_fields is 400", run: onEvery("fields=%s&exclude_fields=%s", http.StatusBadRequest)},
+		{ID: "INV-SEL-11", Source: "SOL013 5.3", Expect: "exclude_fields with exclude_default is 400", run: onEvery("exclude_fields=%s&exclude_default", http.StatusBadRequest)},
+		{ID: "INV-SEL-12", Source: "SOL013 5.3", Expect: "fields with exclude_default: the default set is left out but for what is listed", run: fieldsWithDefault},
+		{ID: "INV-SEL-13", Source: "SOL013 5.3; CONF 7.3.7-s2", Expect: "unknown names are 400, in fields and in exclude_fields", run: func(x *exchange) error {
 			var wrong faults
 			for _, path := range x.selectable() {
 				for _, q := range []string{"fields=wrongAttrName", "exclude_fields=wrongAttrName", "fields=name,wrongAttrName", "exclude_fields=name/x", "fields=(name)", "exclude_fields=Name"} {
@@ -97,7 +97,7 @@ func selectorCases() []Case {
 			}
 			return wrong.err()
 		}},
-		{ID: "INV-SEL-14", Source: "sheet 7", Expect: "empty lists are as no selector", run: onLists(func(x *exchange, c collection) error {
+		{ID: "INV-SEL-14", Source: "SOL013 5.3", Expect: "empty lists are as no selector", run: onLists(func(x *exchange, c collection) error {
 			for _, q := range []string{"fields=", "exclude_fields="} {
 				if err := x.same(c.path, c.path+"?"+q); err != nil {
 					return err
@@ -105,7 +105,7 @@ func selectorCases() []Case {
 			}
 			return nil
 		})},
-		{ID: "INV-SEL-15", Source: "sheet 7", Expect: "below a free-form map any name is good", run: func(x *exchange) error {
+		{ID: "INV-SEL-15", Source: "SOL013 5.3", Expect: "below a free-form map any name is good", run: func(x *exchange) error {
 			var wrong faults
 			for _, path := range x.selectable() {
 				if strings.Contains(path, "alarmDictionar") {
@@ -119,10 +119,10 @@ func selectorCases() []Case {
 			}
 			return wrong.err()
 		}},
-		{ID: "INV-SEL-16", Source: "GAP-14; sheet 7", Expect: "selectors work on single objects", run: singleSelectors},
-		{ID: "INV-SEL-17", Source: "SOL013 5.3; sheet A.2", Expect: "selectors work on the O-Cloud", run: cloudSelectors},
-		{ID: "INV-SEL-18", Source: "design 5", Expect: "fields=elements brings the elements of a list, whole", run: listedElements},
-		{ID: "INV-SEL-19", Source: "design 5", Expect: "a single resource carries its elements without being asked", run: func(x *exchange) error {
+		{ID: "INV-SEL-16", Source: "; SOL013 5.3", Expect: "selectors work on single objects", run: singleSelectors},
+		{ID: "INV-SEL-17", Source: "SOL013 5.3; SPEC InfrastructureInventory", Expect: "selectors work on the O-Cloud", run: cloudSelectors},
+		{ID: "INV-SEL-18", Source: "api.md", Expect: "fields=elements brings the elements of a list, whole", run: listedElements},
+		{ID: "INV-SEL-19", Source: "api.md", Expect: "a single resource carries its elements without being asked", run: func(x *exchange) error {
 			c, server, err := x.found.server()
 			if err != nil {
 				return err
@@ -143,7 +143,7 @@ func selectorCases() []Case {
 			}
 			return subset(c, list)
 		})},
-		{ID: "INV-SEL-21", Source: "SOL013 5.3; sheet 7, I; design 5", Expect: "exclude_fields starts from everything but elements: what is left out by default is there", run: onLists(func(x *exchange, c collection) error {
+		{ID: "INV-SEL-21", Source: "SOL013 5.3; api.md", Expect: "exclude_fields starts from everything but elements: what is left out by default is there", run: onLists(func(x *exchange, c collection) error {
 			if c.key == "alarmDictionaryId" {
 				return nil // it has no extensions
 			}
@@ -481,19 +481,19 @@ func listedElements(x *exchange) error {
 
 func pagingCases() []Case {
 	return []Case{
-		{ID: "INV-PAG-01", Source: "SOL013 5.4; sheet 8", Expect: "the pages of a list, joined, are the whole list: nothing lost, nothing twice, in order", run: pagesJoin},
-		{ID: "INV-PAG-02", Source: "SOL013 5.4; sheet 8", Expect: "Link rel=next is there while there is more, and not on the last page", run: lastPage},
+		{ID: "INV-PAG-01", Source: "SOL013 5.4", Expect: "the pages of a list, joined, are the whole list: nothing lost, nothing twice, in order", run: pagesJoin},
+		{ID: "INV-PAG-02", Source: "SOL013 5.4", Expect: "Link rel=next is there while there is more, and not on the last page", run: lastPage},
 		{ID: "INV-PAG-03", Source: "SOL013 5.4", Expect: "the next link is an absolute URL of the same path, with the query of the first page", run: nextLinks},
-		{ID: "INV-PAG-04", Source: "SOL013 5.4; sheet 8", Expect: "paging under filter and selectors: every page obeys both", run: filteredPages},
-		{ID: "INV-PAG-05", Source: "SOL013 5.4; sheet 8", Expect: "junk, truncated and altered markers are 400", run: badMarkers},
-		{ID: "INV-PAG-06", Source: "sheet 8", Expect: "a marker is bound to its filter and selectors: with others it is 400", run: boundMarkers},
-		{ID: "INV-PAG-07", Source: "sheet 8", Expect: "a marker is bound to its collection: on another it is 400", run: foreignMarkers},
-		{ID: "INV-PAG-08", Source: "sheet 8; CONF 7.3.5-s3", Expect: "a decimal marker N is page N", run: decimalPages},
-		{ID: "INV-PAG-09", Source: "sheet 8; CONF 7.3.5-s3", Expect: "a decimal marker beyond the end is the last page", run: beyondLast},
-		{ID: "INV-PAG-10", Source: "sheet 8", Expect: "an empty marker is as none", run: func(x *exchange) error {
+		{ID: "INV-PAG-04", Source: "SOL013 5.4", Expect: "paging under filter and selectors: every page obeys both", run: filteredPages},
+		{ID: "INV-PAG-05", Source: "SOL013 5.4", Expect: "junk, truncated and altered markers are 400", run: badMarkers},
+		{ID: "INV-PAG-06", Source: "SOL013 5.4", Expect: "a marker is bound to its filter and selectors: with others it is 400", run: boundMarkers},
+		{ID: "INV-PAG-07", Source: "SOL013 5.4", Expect: "a marker is bound to its collection: on another it is 400", run: foreignMarkers},
+		{ID: "INV-PAG-08", Source: "SOL013 5.4; CONF 7.3.5-s3", Expect: "a decimal marker N is page N", run: decimalPages},
+		{ID: "INV-PAG-09", Source: "SOL013 5.4; CONF 7.3.5-s3", Expect: "a decimal marker beyond the end is the last page", run: beyondLast},
+		{ID: "INV-PAG-10", Source: "SOL013 5.4", Expect: "an empty marker is as none", run: func(x *exchange) error {
 			return x.same("/resourceTypes", "/resourceTypes?nextpage_opaque_marker=")
 		}},
-		{ID: "INV-PAG-11", Source: "sheet 8", Expect: "the body of a page is a plain array; X-Total-Count is the same on every page", run: func(x *exchange) error {
+		{ID: "INV-PAG-11", Source: "SOL013 5.4", Expect: "the body of a page is a plain array; X-Total-Count is the same on every page", run: func(x *exchange) error {
 			_, pages, err := x.paged()
 			if err != nil {
 				return err

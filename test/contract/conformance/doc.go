@@ -10,9 +10,7 @@
 // (oracle.go) on the whole records, read without any filter; the server has to agree. And
 // each answer to any case is checked against the OpenAPI document of its path and status.
 //
-// Clauses are cited as the project's fact sheets name their sources: SPEC is
-// O-RAN.WG6.TS.O2IMS-INTERFACE, SOL013 is ETSI GS NFV-SOL 013, CONF is the O-RAN SC
-// conformance suite (O-RAN.WG6 O-CLOUD_CONF_TEST); "sheet n" and "sheet A.n" are the sections
-// of the fact sheets on what all services share and on the inventory, where they decide
-// something that the standards leave open, and "design n" the sections of our design.
+// Clauses are cited by short names: SPEC is O-RAN.WG6.TS.O2IMS-INTERFACE, SOL013 is ETSI GS
+// NFV-SOL 013, CONF is the O-RAN SC conformance suite (O-RAN.WG6 O-CLOUD_CONF_TEST). Where they
+// leave something open, api.md, roles.md and security.md are what we decided, in docs/.
 package conformance

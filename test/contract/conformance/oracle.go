@@ -51,9 +51,9 @@ func write(quote bool, terms ...term) string {
 var errNotSimple = errors.New("the path ends at an object")
 
 // matches tells whether a record satisfies all terms: the query language a second time, from
-// the sheet and not from the product.
+// the standard and not from the product.
 //
-// Source: SOL013 5.2; sheet 6.2 and 6.3.
+// Source: SOL013 5.2; SOL013 5.2 and 6.3.
 func matches(r record, terms ...term) (bool, error) { return satisfies(r, terms) }
 
 // satisfies tells whether the value satisfies terms whose paths begin at it.

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// sheet is the data of the fact sheet's 60 examples.
-const sheet = `[
+// examples is the data of package filter's sixty examples.
+const examples = `[
 {"name":"pool-a","n":5,"b":true,"when":"2026-01-02T03:04:05Z","uid":"7FD364A0-6D82-4E0C-A418-5C1A2F8B9C3E","tags":["x","y"],"parts":[{"k":"p","v":1},{"k":"q","v":2}],
  "extensions":{"country":"ES","size":7,"labels":{"app.io/x":"1","zone":"z1"},"nics":{"eno1":{"speed":25}}}},
 {"name":"pool, b","n":40,"b":false,"when":"2026-02-02T03:04:05+02:00","tags":[],"extensions":{"country":"US","size":10}},
@@ -17,7 +17,7 @@ const sheet = `[
 
 func records(t *testing.T) []record {
 	t.Helper()
-	d := json.NewDecoder(bytes.NewReader([]byte(sheet)))
+	d := json.NewDecoder(bytes.NewReader([]byte(examples)))
 	d.UseNumber()
 	var list []record
 	if err := d.Decode(&list); err != nil {
@@ -28,7 +28,7 @@ func records(t *testing.T) []record {
 
 func path(p string) []string { return strings.Split(p, " ") }
 
-// TestOracle holds the oracle to the fact sheet: the examples that are about meaning, and the
+// TestOracle holds the oracle to the query language: the examples that are about meaning, and the
 // table of what is missing.
 func TestOracle(t *testing.T) {
 	of := func(op, p string, values ...string) term { return term{op: op, path: path(p), values: values} }
@@ -74,7 +74,7 @@ func TestOracle(t *testing.T) {
 		{44, []term{of("eq", "name", "a;b")}, ""},
 		{46, []term{{op: "eq", path: path("name"), null: true}}, ""},
 		{60, []term{of("gt", "n", "0"), of("eq", "b", "false")}, "B"},
-		// beyond the examples: sheet 6.3
+		// beyond the examples: SOL013 5.2
 		{0, []term{of("lte", "uid", "z")}, "A"},
 		{0, []term{of("ncont", "extensions country", "E")}, "BC"},
 		{0, []term{of("neq", "parts k", "p")}, "BC"},

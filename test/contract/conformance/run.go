@@ -114,4 +114,4 @@ func try(c Case, x *exchange) (err error) {
 }
 
 // discoveryCase stands in the report when the server's lists cannot be read at all.
-var discoveryCase = Case{ID: "INV-ALL-00", Source: "sheet A.1", Expect: "all collections can be read whole"}
+var discoveryCase = Case{ID: "INV-ALL-00", Source: "SPEC InfrastructureInventory", Expect: "all collections can be read whole"}

@@ -133,7 +133,7 @@ func withoutQuery(k call) string {
 
 // problem returns what is wrong with the body of an error.
 //
-// Source: SOL013 6; RFC 9457; sheet 4.
+// Source: SOL013 6; RFC 9457; SOL013 6.3.
 func problem(a answer) error {
 	p, err := a.object()
 	if err != nil {
@@ -166,11 +166,11 @@ func answerCases() []Case {
 	return []Case{
 		{ID: "INV-DOC-01", Source: "SPEC 3.2; style", Expect: "every answer of this run validates against the OpenAPI document of its path and status",
 			run: func(x *exchange) error { return x.run.watch.found(ruleDocument + rule(x.major)) }},
-		{ID: "INV-DOC-02", Source: "design 5", Expect: "the OpenAPI document is served, as YAML, and is the one we know", run: servedDocument},
-		all("INV-ERR-08", "SOL013 6.3; sheet 4", "every error of this run is problem+json: status, detail, title; no instance", ruleProblem),
-		all("INV-ERR-09", "sheet 4", "no request of this run is answered 5xx", ruleServer),
-		all("INV-ALL-07", "sheet F", "no answer of this run contains null", ruleNull),
-		all("INV-ALL-08", "sheet F", "no answer of this run contains the nil UUID", ruleNilUUID),
+		{ID: "INV-DOC-02", Source: "api.md", Expect: "the OpenAPI document is served, as YAML, and is the one we know", run: servedDocument},
+		all("INV-ERR-08", "SOL013 6.3", "every error of this run is problem+json: status, detail, title; no instance", ruleProblem),
+		all("INV-ERR-09", "SOL013 6.3", "no request of this run is answered 5xx", ruleServer),
+		all("INV-ALL-07", "api.md", "no answer of this run contains null", ruleNull),
+		all("INV-ALL-08", "api.md", "no answer of this run contains the nil UUID", ruleNilUUID),
 	}
 }
 
