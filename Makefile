@@ -78,7 +78,7 @@ test-integration: build test-packages ## Tests on a real hub with real spokes, a
 
 # Packages whose tests run against real parts when -short does not leave that out. The hub
 # with spokes of test/e2e takes as long as all of these together.
-REAL_PARTS := ./test/harness ./test/e2e/oldhub ./test/oidcprovider ./test/contract/roles ./test/contract/tokens ./test/loss/... ./test/contract/store ./pkg/alert/...
+REAL_PARTS := ./test/harness ./test/e2e/oldhub ./test/oidcprovider ./test/contract/roles ./test/contract/tokens ./pkg/smo ./test/loss/... ./test/contract/store ./pkg/alert/...
 
 # Runs targets side by side: most of their time passes with waiting.
 BESIDE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j3)

@@ -35,6 +35,7 @@ const footing = `
 | right | verb and path | any token | reader | subscriber | maintainer | provisioner | deployer | admin |
 |---|---|---|---|---|---|---|---|---|
 | see in deployment managers how a managed cluster is reached (` + "`profileData`" + `) | ` + "`profile` `/o2ims-infrastructureInventory/v1/deploymentManagers`, `…/v2/deploymentManagers`" + ` | | | | | | ● | ● |
+| name another owner of a subscription (` + "`X-On-Behalf-Of-Service`" + `); delete or change anybody's where ` + "`--delete-subscriptions=owner`" + ` | ` + "`delegate`, `delete-any`, `patch-any` on collections of subscriptions" + ` | | | | | | | ● |
 | post alerts of managed clusters from the hub's Alertmanager | ` + "`create` `/internal/v1/caas-alerts/alertmanager`" + `, with the ClusterRole ` + "`o2ims-hub-alert-sender`" + ` | | | | | | | ● |
 `
 

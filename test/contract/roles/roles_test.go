@@ -90,6 +90,7 @@ func TestRoles(t *testing.T) {
 	t.Run("served", w.testServed)
 	t.Run("granted", w.testGranted)
 	t.Run("profiles", w.testProfiles)
+	t.Run("owners", w.testOwners)
 	t.Run("other ways", w.testOtherWays)
 	t.Run("spellings", w.testSpellings)
 }
@@ -143,6 +144,19 @@ func (w world) testProfiles(t *testing.T) {
 			want := caller == auth.RoleDeployer || caller == auth.RoleAdmin
 			if got := w.allowed(t, caller, "profile", inventory+"/"+version+"/deploymentManagers"); got != want {
 				t.Errorf("%s, %s: allowed: %t, want %t", clientOf(caller), version, got, want)
+			}
+		}
+	}
+}
+
+// testOwners asks who may act for others, and on what is not its own.
+func (w world) testOwners(t *testing.T) {
+	for _, collection := range []string{inventory + "/v1/subscriptions", inventory + "/v2/subscriptions", monitoring + "/v1/alarmSubscriptions", monitoring + "/v2/alarmSubscriptions"} {
+		for _, verb := range []string{auth.VerbDelegate, auth.VerbDeleteAny, auth.VerbPatchAny} {
+			for _, caller := range callers() {
+				if got, want := w.allowed(t, caller, verb, collection), caller == auth.RoleAdmin; got != want {
+					t.Errorf("%s, %s on %s: allowed: %t, want %t", clientOf(caller), verb, collection, got, want)
+				}
 			}
 		}
 	}
