@@ -60,7 +60,7 @@ func startV1(ctx context.Context, t *testing.T) string {
 			"manager", "--kubeconfig=" + cloud.Env.Hub.Kubeconfig(), "--namespace=" + ocloud.Namespace, "--inventory-versions=v1", "--monitoring-versions=v1",
 			"--bind-address=127.0.0.1", fmt.Sprintf("--api-port=%d", api), fmt.Sprintf("--health-port=%d", health),
 			"--external-url=" + url, "--agent-image=localhost/o2ims:built-here", "--global-cloud-id=" + ocloud.GlobalCloudID,
-			"--redis-url=" + cloud.Redis.URL(),
+			"--redis-url=" + cloud.Redis.URL(), anyRate, anyFailures,
 		},
 		Ready: func(ctx context.Context) error {
 			request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/readyz", health), nil)
