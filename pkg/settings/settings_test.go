@@ -74,7 +74,7 @@ func TestOutbound(t *testing.T) {
 		faults []string     // fields
 	}{
 		{name: "nothing", want: smo.Settings{}},
-		{name: "an address", spec: apiv1alpha1.InventorySpec{SMO: &apiv1alpha1.SMOSpec{URL: "https://smo.example/base"}}, want: smo.Settings{Hosts: []string{"smo.example"}}},
+		{name: "an address", spec: apiv1alpha1.InventorySpec{SMO: &apiv1alpha1.SMOSpec{URL: "https://smo.example/base"}}, want: smo.Settings{Hosts: []string{"smo.example:443"}}},
 		{
 			name: "a token endpoint below the issuer",
 			spec: withOAuth(apiv1alpha1.OAuthSpec{URL: "https://idp.example/realms/oran/", TokenEndpoint: "/token", ClientSecretName: "oauth", Scopes: []string{"a", "b"}, Audience: "smo"}),

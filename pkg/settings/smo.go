@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 
@@ -32,10 +33,16 @@ func below(base, path string) string {
 	return strings.TrimSuffix(base, "/") + path
 }
 
+// hostOf is the host:port of a URL: another port of the same host may be somebody else's, and
+// must not be sent our tokens.
 func hostOf(field, text string) (string, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" {
+	if err != nil || u.Hostname() == "" {
 		return "", fmt.Errorf("%s is no URL with a host: %w", field, fault.Invalid)
 	}
-	return u.Host, nil
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port), nil
 }
