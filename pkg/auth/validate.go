@@ -30,9 +30,7 @@ func (c Config) Validate() error {
 		if s.RequireBinding && !c.certificates() {
 			its = append(its, errors.New("binding is required, but callers can show no certificate"))
 		}
-		for _, err := range its {
-			faults = append(faults, fmt.Errorf("issuer %s: %w: %w", withoutPassword(s.URL), err, fault.Invalid))
-		}
+		faults = append(faults, s.named(its))
 	}
 	for _, err := range slices.Concat(c.Certificates.faults(c.certificates()), c.Proxies.faults()) {
 		faults = append(faults, fmt.Errorf("%w: %w", err, fault.Invalid))
@@ -43,6 +41,19 @@ func (c Config) Validate() error {
 // certificates tells whether a caller can show a certificate at all.
 func (c Config) certificates() bool {
 	return len(c.Certificates.CABundle) > 0 || len(c.Proxies.Networks) > 0
+}
+
+// Validate reports everything that is wrong with s, whatever else is configured. Every error
+// wraps fault.Invalid.
+func (s Issuer) Validate() error { return s.named(s.faults()) }
+
+// named joins faults into one error that says whose they are.
+func (s Issuer) named(faults []error) error {
+	var all []error
+	for _, err := range faults {
+		all = append(all, fmt.Errorf("issuer %s: %w: %w", withoutPassword(s.URL), err, fault.Invalid))
+	}
+	return errors.Join(all...)
 }
 
 func (s Issuer) faults() []error {
@@ -74,7 +85,7 @@ func (s Issuer) faults() []error {
 		faults = append(faults, fmt.Errorf("leeway %v is not between 0 and %v", s.Leeway, maxLeeway))
 	}
 	if len(s.CABundle) > 0 {
-		if _, err := certificatesIn(s.CABundle); err != nil {
+		if err := CheckBundle(s.CABundle); err != nil {
 			faults = append(faults, err)
 		}
 	}
@@ -135,7 +146,7 @@ func (c ClientCertificates) faults(possible bool) []error {
 		faults = append(faults, errors.New("client certificates: a subject is empty"))
 	}
 	if len(c.CABundle) > 0 {
-		if _, err := certificatesIn(c.CABundle); err != nil {
+		if err := CheckBundle(c.CABundle); err != nil {
 			faults = append(faults, fmt.Errorf("client certificates: %w", err))
 		}
 	}
@@ -153,6 +164,12 @@ func (p TrustedProxies) faults() []error {
 		faults = append(faults, fmt.Errorf("trusted proxies: header %q is none of %s, %s, %s", p.Header, HeaderHAProxy, HeaderRFC9440, HeaderXFCC))
 	}
 	return faults
+}
+
+// CheckBundle tells what is wrong with CA certificates in PEM.
+func CheckBundle(bundle []byte) error {
+	_, err := certificatesIn(bundle)
+	return err
 }
 
 // certificatesIn reads a PEM bundle. A block that cannot be read is a fault, because

@@ -14,7 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -40,8 +42,9 @@ type References struct {
 
 // Callers returns whose calls are accepted. With an error, which tells everything that is
 // wrong and wraps fault.Invalid, comes what is left when nothing is trusted that is not
-// known: an issuer with a fault is missing, and certificates that are required stay so,
-// though nobody can check them.
+// known, and nobody else is kept out: an issuer with a fault is missing; without the CAs of
+// callers nobody's certificate counts, and an issuer that requires one is missing, too; but
+// certificates that all callers need stay so, though nobody can check them.
 func Callers(spec apiv1alpha1.InventorySpec, refs References) (auth.Config, error) {
 	if spec.Authentication == nil {
 		return auth.Config{}, nil
@@ -57,15 +60,21 @@ func Callers(spec apiv1alpha1.InventorySpec, refs References) (auth.Config, erro
 		}
 		config.Issuers = append(config.Issuers, c)
 	}
+	var unknownCAs error
 	if c := spec.Authentication.ClientCertificates; c != nil {
-		bundle, err := refs.bundle("authentication.clientCertificates.caBundleName", c.CABundleName)
+		var bundle []byte
+		bundle, unknownCAs = refs.bundle("authentication.clientCertificates.caBundleName", c.CABundleName)
 		config.Certificates = auth.ClientCertificates{CABundle: bundle, Required: c.Required, Subjects: c.Subjects}
-		faults = append(faults, err)
+		faults = append(faults, unknownCAs)
 	}
 	if p := spec.Authentication.TrustedProxies; p != nil {
 		networks, err := networksOf("authentication.trustedProxies.networks", p.Networks)
 		config.Proxies = auth.TrustedProxies{Networks: networks, Header: p.Header}
 		faults = append(faults, err)
+	}
+	if unknownCAs != nil { // a proxy's word alone was not asked for
+		config.Proxies, config.Certificates.Subjects = auth.TrustedProxies{}, nil
+		config.Issuers = slices.DeleteFunc(config.Issuers, func(i auth.Issuer) bool { return i.RequireBinding })
 	}
 	return config, errors.Join(faults...)
 }
@@ -80,15 +89,20 @@ func issuerOf(at string, spec apiv1alpha1.IssuerSpec, defaultBundle string, refs
 		issuer.RoleNames[r.Name] = r.Role
 	}
 	if spec.Leeway != nil {
-		issuer.Leeway = spec.Leeway.Duration
+		issuer.Leeway = max(spec.Leeway.Duration, time.Nanosecond) // 0 would stand for the default
 	}
 	field, name := at+".caBundleName", spec.CABundleName
 	if name == "" {
 		field, name = "caBundleName", defaultBundle
 	}
 	var err error
-	issuer.CABundle, err = refs.bundle(field, name)
-	return issuer, err
+	if issuer.CABundle, err = refs.bundle(field, name); err != nil {
+		return issuer, err
+	}
+	if err := issuer.Validate(); err != nil {
+		return issuer, fmt.Errorf("%s: %w", at, err)
+	}
+	return issuer, nil
 }
 
 // Outbound returns who we are towards the SMO, and whom we trust. The error tells everything
@@ -167,6 +181,9 @@ func (r References) bundle(field, name string) ([]byte, error) {
 	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("%s: ConfigMap %s has no certificate in %s: %w", field, name, KeyCABundle, fault.Invalid)
 	}
+	if err := auth.CheckBundle(pem); err != nil {
+		return nil, fmt.Errorf("%s: ConfigMap %s: %w: %w", field, name, err, fault.Invalid)
+	}
 	return pem, nil
 }
 
@@ -186,8 +203,12 @@ func networksOf(field string, texts []string) (list []netip.Prefix, err error) {
 	var faults []error
 	for _, text := range texts {
 		p, err := netip.ParsePrefix(text)
-		if err != nil {
+		switch {
+		case err != nil:
 			faults = append(faults, fmt.Errorf("%s: %q is no network: %w", field, text, fault.Invalid))
+			continue
+		case p.Bits() == 0:
+			faults = append(faults, fmt.Errorf("%s: %q would trust everybody: %w", field, text, fault.Invalid))
 			continue
 		}
 		list = append(list, p.Masked())

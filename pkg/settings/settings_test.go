@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -58,6 +59,7 @@ func known(t *testing.T) References {
 		ConfigMaps: map[string]*corev1.ConfigMap{
 			"ca":    {ObjectMeta: named("ca"), Data: map[string]string{KeyCABundle: string(certificate)}},
 			"empty": {ObjectMeta: named("empty")},
+			"half":  {ObjectMeta: named("half"), Data: map[string]string{KeyCABundle: string(certificate) + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}},
 		},
 	}
 }
@@ -100,6 +102,7 @@ func TestOutbound(t *testing.T) {
 		{name: "no such Secret", spec: withOAuth(apiv1alpha1.OAuthSpec{URL: "https://idp.example", ClientSecretName: "none"}), faults: []string{"smo.oauth.clientSecretName"}},
 		{name: "a Secret without a secret", spec: withOAuth(apiv1alpha1.OAuthSpec{URL: "https://idp.example", ClientSecretName: "id-alone"}), faults: []string{"smo.oauth.clientSecretName"}},
 		{name: "no such bundle", spec: apiv1alpha1.InventorySpec{CABundleName: "none"}, faults: []string{"caBundleName"}},
+		{name: "a bundle of which half can be read", spec: apiv1alpha1.InventorySpec{CABundleName: "half"}, faults: []string{"caBundleName: ConfigMap half"}},
 		{name: "an empty bundle", spec: apiv1alpha1.InventorySpec{CABundleName: "empty"}, faults: []string{"caBundleName"}},
 		{
 			name: "everything at once",
@@ -153,6 +156,11 @@ func TestCallers(t *testing.T) {
 			Leeway: &metav1.Duration{Duration: time.Minute},
 		}
 	}
+	bound := func(url, groupsClaim string, required bool) apiv1alpha1.IssuerSpec {
+		i := issuer(url, "")
+		i.GroupsClaim, i.RequireCertificateBinding = groupsClaim, required
+		return i
+	}
 	for _, tc := range []struct {
 		name     string
 		spec     apiv1alpha1.AuthenticationSpec
@@ -170,6 +178,24 @@ func TestCallers(t *testing.T) {
 			name:     "required certificates that nobody can check stay required",
 			spec:     apiv1alpha1.AuthenticationSpec{ClientCertificates: &apiv1alpha1.ClientCertificatesSpec{CABundleName: "none", Required: true}},
 			required: true, faults: []string{"authentication.clientCertificates.caBundleName"},
+		},
+		{
+			name: "one of them with a claim that is none", spec: apiv1alpha1.AuthenticationSpec{Issuers: []apiv1alpha1.IssuerSpec{bound("https://a", "a..b", false), issuer("https://b", "")}},
+			issuers: []string{"https://b"}, faults: []string{"authentication.issuers[0]"},
+		},
+		{
+			name: "one of them needs certificates that nobody can check",
+			spec: apiv1alpha1.AuthenticationSpec{
+				Issuers:            []apiv1alpha1.IssuerSpec{bound("https://a", "", true), issuer("https://b", "")},
+				ClientCertificates: &apiv1alpha1.ClientCertificatesSpec{CABundleName: "none", Subjects: []string{"smo"}},
+				TrustedProxies:     &apiv1alpha1.TrustedProxiesSpec{Networks: []string{"10.0.0.0/8"}, Header: "XFCC"},
+			},
+			issuers: []string{"https://b"}, faults: []string{"authentication.clientCertificates.caBundleName"},
+		},
+		{
+			name:   "a network that is everybody's",
+			spec:   apiv1alpha1.AuthenticationSpec{TrustedProxies: &apiv1alpha1.TrustedProxiesSpec{Networks: []string{"0.0.0.0/0"}, Header: "HAProxy"}},
+			faults: []string{"authentication.trustedProxies.networks"},
 		},
 		{
 			name:   "a network that is none",
@@ -190,7 +216,22 @@ func TestCallers(t *testing.T) {
 			if !reflect.DeepEqual(urls, tc.issuers) || got.Certificates.Required != tc.required {
 				t.Errorf("Callers = %q, certificates required: %t; want %q, %t", urls, got.Certificates.Required, tc.issuers, tc.required)
 			}
+			// What is left must be usable after a start, when there is nothing before it: the
+			// fault of one would else keep everybody out.
+			got.Transport = func([]byte) (http.RoundTripper, error) { return http.DefaultTransport, nil }
+			if err := got.Validate(); err != nil && !tc.required {
+				t.Errorf("what is left cannot be used: %v", err)
+			}
+			if len(got.Certificates.CABundle) == 0 && tc.spec.ClientCertificates != nil && len(got.Proxies.Networks) > 0 {
+				t.Errorf("proxies = %v, want none trusted while what they tell cannot be checked", got.Proxies)
+			}
 		})
+	}
+	exact := issuer("https://a", "")
+	exact.Leeway = &metav1.Duration{}
+	got, err := Callers(apiv1alpha1.InventorySpec{Authentication: &apiv1alpha1.AuthenticationSpec{Issuers: []apiv1alpha1.IssuerSpec{exact}}}, refs)
+	if err != nil || got.Issuers[0].Leeway <= 0 || got.Issuers[0].Leeway > time.Millisecond {
+		t.Errorf("leeway 0s: %+v, %v, want next to none, and not the default", got, err)
 	}
 	if got, err := Callers(apiv1alpha1.InventorySpec{}, refs); err != nil || len(got.Issuers) > 0 || got.Certificates.Required {
 		t.Errorf("without spec.authentication: %+v, %v, want nothing", got, err)
