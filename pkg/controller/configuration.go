@@ -59,7 +59,9 @@ type ServiceState struct {
 // Configuration configures the manager as the Inventory says, and the Secrets and ConfigMaps
 // that it names: again, as a whole, whenever one of them changes. It runs on every replica.
 //
-// What cannot be used leaves in use what was used before. After a start there is nothing
+// What cannot be used leaves in use what was used before, except for an issuer that the
+// Inventory does not name any more: nobody who takes one out can wait until all else is
+// mended. After a start there is nothing
 // before: then an issuer with a fault is unknown and its callers are refused, and certificates
 // that are required but cannot be checked leave nobody.
 type Configuration struct {
@@ -68,8 +70,8 @@ type Configuration struct {
 	configured Configured
 	changed    func() // tells whoever writes the Inventory's status
 
-	first       chan struct{} // closed after the first pass
-	callersUsed bool
+	first   chan struct{} // closed after the first pass
+	callers *auth.Config  // in use; nil: none yet
 
 	mu     sync.Mutex
 	faults error // of the last pass
@@ -118,12 +120,40 @@ func (c *Configuration) Reconcile(ctx context.Context, _ reconcile.Request) (rec
 
 func (c *Configuration) configureCallers(spec apiv1alpha1.InventorySpec, refs settings.References) error {
 	config, err := settings.Callers(spec, refs)
-	if err != nil && c.callersUsed {
-		return err
+	if err == nil || c.callers == nil {
+		applied := c.useCallers(config)
+		if err = errors.Join(err, applied); applied == nil {
+			return err
+		}
 	}
-	applied := c.configured.ConfigureCallers(config)
-	c.callersUsed = c.callersUsed || applied == nil
-	return errors.Join(err, applied)
+	return errors.Join(err, c.dropIssuers(spec))
+}
+
+func (c *Configuration) useCallers(config auth.Config) error {
+	err := c.configured.ConfigureCallers(config)
+	if err == nil {
+		c.callers = &config
+	}
+	return err
+}
+
+// dropIssuers takes out of what is in use the issuers that are not named any more.
+func (c *Configuration) dropIssuers(spec apiv1alpha1.InventorySpec) error {
+	if c.callers == nil {
+		return nil
+	}
+	named := make(map[string]bool)
+	if spec.Authentication != nil {
+		for _, i := range spec.Authentication.Issuers {
+			named[i.URL] = true
+		}
+	}
+	left := *c.callers
+	left.Issuers = slices.DeleteFunc(slices.Clone(left.Issuers), func(i auth.Issuer) bool { return !named[i.URL] })
+	if len(left.Issuers) == len(c.callers.Issuers) {
+		return nil
+	}
+	return c.useCallers(left)
 }
 
 func (c *Configuration) configureOutbound(spec apiv1alpha1.InventorySpec, refs settings.References) error {
@@ -224,5 +254,13 @@ func joined(faults map[string]string) string {
 	return strings.TrimSuffix(b.String(), "; ")
 }
 
-// sentences puts joined errors into one line.
-func sentences(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+// sentences puts joined errors into one line. What several parts stumble over is said once.
+func sentences(err error) string {
+	var all []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if !slices.Contains(all, line) {
+			all = append(all, line)
+		}
+	}
+	return strings.Join(all, "; ")
+}
