@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -23,6 +24,11 @@ const (
 	// cachedDecisions holds an SMO's walk through all single resources of a large
 	// fleet, one decision per path.
 	cachedDecisions = 16384
+
+	// reviewsOfOne is how many questions about one caller are under way at a time. All share
+	// what the apiserver takes from us in a second; without a bound, one caller that asks for
+	// ever other paths makes everybody else wait until its own thousand have been answered.
+	reviewsOfOne = 8
 )
 
 // Authorizer asks the hub's apiserver what a caller may do.
@@ -31,6 +37,7 @@ type Authorizer struct {
 	allowed *cache.LRUExpireCache // digest of identity, verb and path to struct{}
 	denied  *cache.LRUExpireCache
 	flights singleflight.Group
+	turns   turns
 }
 
 // NewAuthorizer returns an authorizer that asks through client.
@@ -56,7 +63,14 @@ func (a *Authorizer) Allowed(ctx context.Context, verb, path string) (bool, erro
 	if _, ok := a.denied.Get(key); ok {
 		return false, nil
 	}
-	allowed, err := together(ctx, &a.flights, key, func(ctx context.Context) (bool, error) { return a.review(ctx, id, verb, path) })
+	allowed, err := together(ctx, &a.flights, key, func(ctx context.Context) (bool, error) {
+		done, err := a.turns.take(ctx, id.Name)
+		if err != nil {
+			return false, err
+		}
+		defer done()
+		return a.review(ctx, id, verb, path)
+	})
 	switch {
 	case err != nil:
 		return false, err
@@ -92,4 +106,45 @@ func (a *Authorizer) review(ctx context.Context, id Identity, verb, path string)
 		return false, fmt.Errorf("access review: %w: %w", err, fault.Unavailable)
 	}
 	return answer.Status.Allowed && !answer.Status.Denied, nil
+}
+
+// turns lets every caller have reviewsOfOne questions under way. The zero value is ready.
+type turns struct {
+	mu     sync.Mutex
+	queues map[string]*queue // by name of the caller, while it has questions
+}
+
+type queue struct {
+	free      chan struct{} // holds one token per question under way
+	questions int           // under way and waiting
+}
+
+// take waits for a turn; done gives it back. The error wraps fault.Unavailable.
+func (t *turns) take(ctx context.Context, name string) (done func(), err error) {
+	t.mu.Lock()
+	q := t.queues[name]
+	if q == nil {
+		if t.queues == nil {
+			t.queues = make(map[string]*queue)
+		}
+		q = &queue{free: make(chan struct{}, reviewsOfOne)}
+		t.queues[name] = q
+	}
+	q.questions++
+	t.mu.Unlock()
+	select {
+	case q.free <- struct{}{}:
+		return func() { <-q.free; t.leave(name, q) }, nil
+	case <-ctx.Done():
+		t.leave(name, q)
+		return nil, fmt.Errorf("access review: %d others of this caller are under way: %w", reviewsOfOne, fault.Unavailable)
+	}
+}
+
+func (t *turns) leave(name string, q *queue) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if q.questions--; q.questions == 0 {
+		delete(t.queues, name)
+	}
 }
