@@ -119,24 +119,33 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 // admit finds out who sends a request, whether it sends too many, and whether it may send
 // this one; in this order, so that who sends too many costs the apiserver nothing.
 func (s *Server) admit(r *http.Request, req *request) (context.Context, error) {
-	shown := credentialsOf(r)
-	from := sourceOf(req.origin, shown)
-	if err := s.limits.mayTry(from, shown); err != nil {
-		return nil, err
-	}
-	ctx, err := s.parts.Gate.Authenticate(r, req.method, req.template)
+	ctx, err := s.authenticate(r, req)
 	if err != nil {
-		if errors.Is(err, fault.Unauthenticated) {
-			s.limits.refused(from, shown)
-		}
 		return nil, err
 	}
-	s.limits.known(shown)
 	req.caller, req.known = auth.IdentityOf(ctx)
 	if err := s.limits.admit(req.caller.Name); err != nil {
 		return nil, err
 	}
 	return ctx, s.parts.Gate.Authorize(r.WithContext(ctx), req.method, req.template)
+}
+
+func (s *Server) authenticate(r *http.Request, req *request) (context.Context, error) {
+	shown := credentialsOf(r)
+	from := sourceOf(req.origin, shown)
+	end, err := s.limits.try(from, shown)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	ctx, err := s.parts.Gate.Authenticate(r, req.method, req.template)
+	switch {
+	case err == nil:
+		s.limits.known(shown)
+	case errors.Is(err, fault.Unauthenticated):
+		s.limits.refused(from, shown)
+	}
+	return ctx, err
 }
 
 // hidden tells whether a path is switched off.

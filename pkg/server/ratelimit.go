@@ -81,6 +81,9 @@ type limiter struct {
 	accepted *cache.LRUExpireCache // credentials
 	now      func() time.Time
 	limited  *prometheus.CounterVec
+
+	mu     sync.Mutex
+	trying map[source]map[credentials]int // requests with credentials that are being judged
 }
 
 func newLimiter(l RateLimits, now func() time.Time, r prometheus.Registerer) *limiter {
@@ -96,6 +99,7 @@ func newLimiter(l RateLimits, now func() time.Time, r prometheus.Registerer) *li
 		failures: newBuckets(rate.Limit(float64(l.AuthFailuresPerMinute)/60), l.AuthFailuresPerMinute, keptSources),
 		accepted: cache.NewLRUExpireCacheWithClock(keptAccepted, clock(now)),
 		now:      now, limited: limited,
+		trying: make(map[source]map[credentials]int),
 	}
 }
 
@@ -136,22 +140,46 @@ func sourceOf(o origin, shown credentials) source {
 	return source{network, shown}
 }
 
-// mayTry tells whether it is worth finding out who sends a request. The error wraps
-// fault.RateLimited. A request without credentials costs nothing to refuse, so it is never
-// charged, and told what it lacks.
-func (l *limiter) mayTry(from source, shown credentials) error {
+// try tells whether it is worth finding out who sends a request; end is to be called when that
+// is known, after refused or known. The error wraps fault.RateLimited. A request without
+// credentials costs nothing to refuse, so it is never charged, and told what it lacks.
+//
+// What is being found out counts as if it had failed, once for all requests that show the
+// same: who sends thousands of bad tokens at once must not have them all judged before the
+// first is refused.
+func (l *limiter) try(from source, shown credentials) (end func(), err error) {
 	if l.failures == nil || shown == (credentials{}) {
-		return nil
-	}
-	wait := l.failures.wait(from, l.now())
-	if wait <= 0 {
-		return nil
+		return func() {}, nil
 	}
 	if _, good := l.accepted.Get(shown); good {
-		return nil
+		return func() {}, nil
 	}
-	l.limited.WithLabelValues(tooManyFailures).Inc()
-	return fault.WithRetryAfter(fmt.Errorf("too many requests from here failed to authenticate: %w", fault.RateLimited), wait)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	others := len(l.trying[from])
+	if l.trying[from][shown] > 0 {
+		others--
+	}
+	if wait := l.failures.wait(from, others, l.now()); wait > 0 {
+		l.limited.WithLabelValues(tooManyFailures).Inc()
+		return nil, fault.WithRetryAfter(fmt.Errorf("too many requests from here failed to authenticate: %w", fault.RateLimited), wait)
+	}
+	if l.trying[from] == nil {
+		l.trying[from] = make(map[credentials]int)
+	}
+	l.trying[from][shown]++
+	return func() { l.tried(from, shown) }, nil
+}
+
+func (l *limiter) tried(from source, shown credentials) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.trying[from][shown]--; l.trying[from][shown] == 0 {
+		delete(l.trying[from], shown)
+	}
+	if len(l.trying[from]) == 0 {
+		delete(l.trying, from)
+	}
 }
 
 // refused notes that credentials proved to be none.
@@ -222,13 +250,15 @@ func (b *buckets) take(key any, now time.Time) (wait time.Duration, taken bool) 
 	if bucket.AllowN(now, 1) {
 		return 0, true
 	}
-	return b.until(bucket, now), false
+	return b.until(bucket, 1, now), false
 }
 
-// wait says how long it is until there is a token, and takes none.
-func (b *buckets) wait(key any, now time.Time) time.Duration { return b.until(b.of(key), now) }
+// wait says how long it is until there is a token besides some others, and takes none.
+func (b *buckets) wait(key any, others int, now time.Time) time.Duration {
+	return b.until(b.of(key), others+1, now)
+}
 
-func (b *buckets) until(bucket *rate.Limiter, now time.Time) time.Duration {
-	missing := 1 - bucket.TokensAt(now)
+func (b *buckets) until(bucket *rate.Limiter, tokens int, now time.Time) time.Duration {
+	missing := float64(tokens) - bucket.TokensAt(now)
 	return max(0, time.Duration(missing/float64(b.limit)*float64(time.Second)))
 }

@@ -221,18 +221,49 @@ func TestRevokedTokensAreNotLetThrough(t *testing.T) {
 	shown, from := credentials{1}, source{network: netip.MustParsePrefix("192.0.2.1/32")}
 	l.known(shown)
 	l.refused(from, credentials{2})
-	if err := l.mayTry(from, shown); err != nil {
+	if _, err := l.try(from, shown); err != nil {
 		t.Errorf("good credentials are refused: %v", err)
 	}
 	l.refused(from, shown) // revoked
-	if err := l.mayTry(from, shown); err == nil {
+	if _, err := l.try(from, shown); err == nil {
 		t.Error("credentials that were refused pass because they were good once")
 	}
 	l.known(credentials{3})
 	h.pass(acceptedFor + time.Second)
 	l.refused(from, credentials{2})
-	if err := l.mayTry(from, credentials{3}); err == nil {
+	if _, err := l.try(from, credentials{3}); err == nil {
 		t.Error("credentials pass that nobody has looked at for long")
+	}
+}
+
+// Credentials that are sent all at once are not all judged before the first is refused.
+func TestFailuresUnderWayCount(t *testing.T) {
+	h := newHouse(t, RateLimits{}, nil)
+	l := newLimiter(RateLimits{AuthFailuresPerMinute: 2}, h.time, prometheus.NewRegistry())
+	from := source{network: netip.MustParsePrefix("192.0.2.1/32")}
+	try := func(from source, shown byte, want bool) func() {
+		t.Helper()
+		end, err := l.try(from, credentials{shown})
+		if (err == nil) != want {
+			t.Errorf("credentials %d: %v, want a try: %t", shown, err, want)
+		}
+		return end
+	}
+	l.known(credentials{9})
+	first, again, second := try(from, 1, true), try(from, 1, true), try(from, 2, true)
+	try(from, 1, true)() // what is being found out already costs nothing more
+	try(from, 3, false)
+	try(from, 9, true)()
+	try(source{network: netip.MustParsePrefix("192.0.2.2/32")}, 3, true)()
+	l.refused(from, credentials{2})
+	second()
+	try(from, 3, false) // one failed, one is under way
+	l.known(credentials{1})
+	first()
+	again()
+	try(from, 3, true)()
+	if len(l.trying) != 0 {
+		t.Errorf("%d addresses are kept although nothing is under way", len(l.trying))
 	}
 }
 
