@@ -54,10 +54,10 @@ type Options struct {
 
 // AddFlags registers the settings with their defaults.
 func (o *Options) AddFlags(f *pflag.FlagSet) {
-	f.StringSliceVar(&o.AllowNetworks, "outbound-allow-networks", nil, "networks (CIDR) that callbacks may be in although they are loopback, link-local or the hub's own")
+	f.StringSliceVar(&o.AllowNetworks, "outbound-allow-networks", nil, "networks (CIDR) that may be called, be it a callback, the SMO, a token endpoint or an issuer, although they are loopback, link-local or the hub's own")
 	f.BoolVar(&o.AllowHTTP, "outbound-allow-http", false, "accept callbacks without TLS; for demonstrations")
 	f.StringSliceVar(&o.Hosts, "outbound-hosts", nil, "the only hosts, as host or host:port, that may be called: callbacks, the SMO, token endpoints and issuers; empty for any")
-	f.StringSliceVar(&o.HubNetworks, "outbound-refuse-networks", nil, "networks (CIDR) that callbacks must not be in: those of the hub's pods, services and nodes")
+	f.StringSliceVar(&o.HubNetworks, "outbound-refuse-networks", nil, "networks (CIDR) that must not be called, be it a callback, the SMO, a token endpoint or an issuer: those of the hub's pods, services and nodes")
 	f.BoolVar(&o.Proxy, "outbound-proxy", false, "call out through the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name; it resolves names anew, so it needs rules of its own about where it connects to")
 	f.StringVar(&o.CAFile, "outbound-ca-file", "", "certificates in PEM to trust when calling out, beside the system's")
 	f.DurationVar(&o.Timeout, "outbound-timeout", 10*time.Second, "how long it may take to connect, and until an answer begins")
