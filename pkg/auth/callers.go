@@ -213,6 +213,13 @@ func (c *Callers) CertificateOf(r *http.Request) (*x509.Certificate, error) {
 	return c.regime.Load().certificateOf(r)
 }
 
+// JudgesItself tells whether a token is judged here, by the keys of the issuer that it names:
+// that costs a signature, and nobody is asked.
+func (c *Callers) JudgesItself(token string) bool {
+	named, ok := unverified(token)
+	return ok && c.regime.Load().issuers[named.Issuer] != nil
+}
+
 // TrustsProxy tells whether an address is that of a trusted proxy, whose word counts.
 func (c *Callers) TrustsProxy(address netip.Addr) bool {
 	return c.regime.Load().proxies.trustsAddress(address)

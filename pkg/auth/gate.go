@@ -20,6 +20,7 @@ type Gate struct {
 	certificates  certificates // nil: callers show none
 	authorizer    *Authorizer
 	failures      *prometheus.CounterVec
+	requestID     func(context.Context) string
 }
 
 // certificates finds the certificate that the client of a request showed; see
@@ -27,6 +28,18 @@ type Gate struct {
 type certificates interface {
 	CertificateOf(r *http.Request) (*x509.Certificate, error)
 }
+
+// JudgesItself tells whether what a request shows is judged in this process. What is not costs
+// the apiserver a question.
+func (g *Gate) JudgesItself(r *http.Request) bool {
+	judge, able := g.authenticator.(interface{ JudgesItself(token string) bool })
+	token, err := bearer(r)
+	return able && err == nil && judge.JudgesItself(token)
+}
+
+// Identify makes the log of refusals name each request as its answer does. It must be called
+// before the first request.
+func (g *Gate) Identify(requestID func(context.Context) string) { g.requestID = requestID }
 
 // NewGate returns a gate that counts failures in r. An authenticator that knows about
 // certificates, as Callers does, is also asked for those.
@@ -115,6 +128,9 @@ func (g *Gate) refused(r *http.Request, kind, method, template, token string, er
 	if c, ok := unverified(token); ok {
 		attrs = append(attrs, "unverifiedIssuer", clip(c.Issuer), "unverifiedSubject", clip(c.Subject),
 			"unverifiedClient", clip(c.Client), "unverifiedAudience", clip(string(c.Audience)))
+	}
+	if g.requestID != nil {
+		attrs = append(attrs, "correlationId", g.requestID(r.Context()))
 	}
 	slog.WarnContext(r.Context(), "request refused", attrs...)
 }

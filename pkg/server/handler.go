@@ -131,6 +131,9 @@ func (s *Server) admit(r *http.Request, req *request) (context.Context, error) {
 }
 
 func (s *Server) authenticate(r *http.Request, req *request) (context.Context, error) {
+	if s.parts.Gate.JudgesItself(r) {
+		return s.parts.Gate.Authenticate(r, req.method, req.template)
+	}
 	shown := credentialsOf(r)
 	from := sourceOf(req.origin, shown)
 	end, err := s.limits.try(from, shown)

@@ -28,6 +28,10 @@ import (
 // and when nothing is left there, credentials that were good before still pass. Behind a
 // trusted proxy the address is the one that the proxy names in X-Forwarded-For; when it
 // names none, a failure is charged to the credentials that failed and to nobody else.
+//
+// Tokens of configured issuers are outside of this: to judge one costs us a signature and nobody
+// else anything, and a stranger behind the same address must not lock an SMO out that
+// renews its tokens.
 type RateLimits struct {
 	// ClientQPS is how many requests per second a known caller may send in the long run, and
 	// ClientBurst how many at once. ClientQPS 0: any number.

@@ -20,6 +20,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/o2ims/o2ims/pkg/auth"
+	"github.com/o2ims/o2ims/pkg/auth/authtest"
 	"github.com/o2ims/o2ims/pkg/rest"
 )
 
@@ -358,4 +359,34 @@ func TestRateLimitsAreChecked(t *testing.T) {
 			t.Errorf("%+v: %d faults, want %d", tc.limits, faults, tc.faults)
 		}
 	}
+}
+
+// TestTokensOfIssuersAreNotLockedOut checks that a stranger who spends an address leaves room
+// for those behind it whose tokens are judged without asking anybody.
+func TestTokensOfIssuersAreNotLockedOut(t *testing.T) {
+	var issuer *authtest.Issuer
+	h := newHouse(t, RateLimits{AuthFailuresPerMinute: 2}, func(p *Parts) {
+		issuer = authtest.Start(t, p.Now)
+		reviews := fake.NewClientset()
+		reviews.PrependReactor("create", "tokenreviews", func(clienttesting.Action) (bool, kuberuntime.Object, error) {
+			return true, &authenticationv1.TokenReview{}, nil
+		})
+		callers := auth.NewCallers(auth.NewTokenReviews(reviews.AuthenticationV1().TokenReviews(), []string{"o2ims"}, clock(p.Now)), clock(p.Now), prometheus.NewRegistry())
+		err := callers.Configure(auth.Config{Transport: authtest.Transport, Issuers: []auth.Issuer{{URL: issuer.URL, Audiences: []string{"o2ims"}, CABundle: issuer.CABundle()}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		access := fake.NewClientset()
+		access.PrependReactor("create", "subjectaccessreviews", func(clienttesting.Action) (bool, kuberuntime.Object, error) {
+			return true, &authorizationv1.SubjectAccessReview{Status: authorizationv1.SubjectAccessReviewStatus{Allowed: true}}, nil
+		})
+		p.Gate = auth.NewGate(callers, auth.NewAuthorizer(access.AuthorizationV1().SubjectAccessReviews(), clock(p.Now)), prometheus.NewRegistry())
+	})
+	const address = "192.0.2.7"
+	for _, bad := range []string{"bad-1", "bad-2"} {
+		h.want(http.StatusUnauthorized, "", bad, address)
+	}
+	h.want(http.StatusTooManyRequests, "30", "bad-3", address)
+	h.want(http.StatusOK, "", issuer.Token(issuer.Claims()), address)
+	h.want(http.StatusUnauthorized, "", issuer.Token(issuer.Claims(), authtest.ForeignKey()), address)
 }

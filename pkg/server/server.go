@@ -122,6 +122,7 @@ func New(o Options, p Parts) (*Server, error) {
 	if p.Now == nil {
 		p.Now = time.Now
 	}
+	p.Gate.Identify(rest.RequestID)
 	s := &Server{
 		options: o, parts: p, metrics: newRequestMetrics(p.Metrics),
 		clients: clientCertificates{cas: p.ClientCAs, now: p.Now},

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -330,6 +331,9 @@ func TestLogAndMetrics(t *testing.T) {
 		if !strings.Contains(logged.text.String(), want) {
 			t.Errorf("the log lacks %s:\n%s", want, logged.text.String())
 		}
+	}
+	if refused := regexp.MustCompile(`"msg":"request refused".*"correlationId":"[0-9a-f-]{36}"`); !refused.MatchString(logged.text.String()) {
+		t.Errorf("no refusal is named by what its answer is named by:\n%s", logged.text.String())
 	}
 
 	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
