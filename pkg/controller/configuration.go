@@ -72,6 +72,7 @@ type Configuration struct {
 
 	first   chan struct{} // closed after the first pass
 	callers *auth.Config  // in use; nil: none yet
+	whole   bool          // it was complete once: what cannot be used leaves it in use
 
 	mu     sync.Mutex
 	faults error // of the last pass
@@ -120,8 +121,9 @@ func (c *Configuration) Reconcile(ctx context.Context, _ reconcile.Request) (rec
 
 func (c *Configuration) configureCallers(spec apiv1alpha1.InventorySpec, refs settings.References) error {
 	config, err := settings.Callers(spec, refs)
-	if err == nil || c.callers == nil {
+	if err == nil || !c.whole {
 		applied := c.useCallers(config)
+		c.whole = c.whole || err == nil && applied == nil
 		if err = errors.Join(err, applied); applied == nil {
 			return err
 		}

@@ -37,9 +37,17 @@ func (c *configuredDouble) issuers() (urls []string) {
 	return urls
 }
 
-// An issuer that is taken out goes, and one that is put in waits, while something else about
-// the callers cannot be used.
-func TestRemovedIssuersGoInAnyCase(t *testing.T) {
+// configuring is an Inventory that is changed step by step.
+type configuring struct {
+	*testing.T
+	hub        client.Client
+	inv        *apiv1alpha1.Inventory
+	configured *configuredDouble
+	c          *Configuration
+}
+
+func newConfiguring(t *testing.T, objects ...client.Object) *configuring {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -47,11 +55,35 @@ func TestRemovedIssuersGoInAnyCase(t *testing.T) {
 	if err := corev1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	inv := &apiv1alpha1.Inventory{ObjectMeta: metav1.ObjectMeta{Name: apiv1alpha1.InventoryName}}
-	hub := fake.NewClientBuilder().WithScheme(scheme).WithObjects(inv).Build()
-	configured := &configuredDouble{}
-	c := newConfiguration(hub, "o2ims", configured)
+	w := &configuring{T: t, inv: &apiv1alpha1.Inventory{ObjectMeta: metav1.ObjectMeta{Name: apiv1alpha1.InventoryName}}, configured: &configuredDouble{}}
+	w.hub = fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(objects, w.inv)...).Build()
+	w.c = newConfiguration(w.hub, "o2ims", w.configured)
+	return w
+}
 
+// apply changes spec.authentication and tells which issuers are in use then, and whether the
+// whole is.
+func (w *configuring) apply(spec *apiv1alpha1.AuthenticationSpec) (issuers []string, applied bool) {
+	w.Helper()
+	if err := w.hub.Get(w.Context(), client.ObjectKeyFromObject(w.inv), w.inv); err != nil {
+		w.Fatal(err)
+	}
+	w.inv.Spec.Authentication = spec
+	if err := w.hub.Update(w.Context(), w.inv); err != nil {
+		w.Fatal(err)
+	}
+	if _, err := w.c.Reconcile(w.Context(), theConfiguration); err != nil {
+		w.Fatal(err)
+	}
+	var status apiv1alpha1.InventoryStatus
+	w.c.extend(w.Context(), &status, 1)
+	return w.configured.issuers(), meta.IsStatusConditionTrue(status.Conditions, apiv1alpha1.ConditionConfigurationApplied)
+}
+
+// An issuer that is taken out goes, and one that is put in waits, while something else about
+// the callers cannot be used.
+func TestRemovedIssuersGoInAnyCase(t *testing.T) {
+	w := newConfiguring(t)
 	for _, step := range []struct {
 		story   string
 		issuers []string
@@ -72,21 +104,30 @@ func TestRemovedIssuersGoInAnyCase(t *testing.T) {
 		if step.bundle != "" {
 			spec.ClientCertificates = &apiv1alpha1.ClientCertificatesSpec{CABundleName: step.bundle}
 		}
-		if err := hub.Get(t.Context(), client.ObjectKeyFromObject(inv), inv); err != nil {
-			t.Fatal(err)
-		}
-		inv.Spec.Authentication = spec
-		if err := hub.Update(t.Context(), inv); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.Reconcile(t.Context(), theConfiguration); err != nil {
-			t.Fatal(err)
-		}
-		var status apiv1alpha1.InventoryStatus
-		c.extend(t.Context(), &status, 1)
-		applied := meta.IsStatusConditionTrue(status.Conditions, apiv1alpha1.ConditionConfigurationApplied)
-		if got := configured.issuers(); !slices.Equal(got, step.want) || applied == step.faulty {
+		if got, applied := w.apply(spec); !slices.Equal(got, step.want) || applied == step.faulty {
 			t.Errorf("%s: issuers %q, applied: %t; want %q, %t", step.story, got, applied, step.want, !step.faulty)
+		}
+	}
+}
+
+// After a start with several faults, mending one of them helps at once.
+func TestFaultsAreMendedOneByOne(t *testing.T) {
+	w := newConfiguring(t)
+	issuer := func(url, bundle string) apiv1alpha1.IssuerSpec {
+		return apiv1alpha1.IssuerSpec{URL: url, Audiences: []string{"o2ims"}, CABundleName: bundle}
+	}
+	for _, step := range []struct {
+		story   string
+		issuers []apiv1alpha1.IssuerSpec
+		want    []string
+	}{
+		{"two faults", []apiv1alpha1.IssuerSpec{issuer("https://a", "none"), issuer("https://b", "none")}, nil},
+		{"one is mended", []apiv1alpha1.IssuerSpec{issuer("https://a", ""), issuer("https://b", "none")}, []string{"https://a"}},
+		{"both are", []apiv1alpha1.IssuerSpec{issuer("https://a", ""), issuer("https://b", "")}, []string{"https://a", "https://b"}},
+		{"a new fault leaves what was good", []apiv1alpha1.IssuerSpec{issuer("https://a", "none"), issuer("https://b", "")}, []string{"https://a", "https://b"}},
+	} {
+		if got, _ := w.apply(&apiv1alpha1.AuthenticationSpec{Issuers: step.issuers}); !slices.Equal(got, step.want) {
+			t.Errorf("%s: issuers %q, want %q", step.story, got, step.want)
 		}
 	}
 }

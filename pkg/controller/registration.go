@@ -279,6 +279,7 @@ func (r *Registration) leave(ctx context.Context, gone smo.Registration, until t
 		return 0
 	}
 	_, at := r.leaving.Next(gone.Digest(), "", r.now())
+	r.note(outcome{reason: apiv1alpha1.ReasonSMORegistrationFailed, message: fmt.Sprintf("deregistration, attempt %d: %v", r.leaving.Failures, err)}, nil)
 	slog.WarnContext(ctx, "not deregistered with the SMO", "url", gone.URL, "status", status, "attempt", r.leaving.Failures, "retryIn", at.Sub(r.now()).String(), "error", err)
 	return at.Sub(r.now())
 }

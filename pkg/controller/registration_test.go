@@ -225,6 +225,8 @@ func TestDeregistration(t *testing.T) {
 			}
 			if _, found := w.inventory(); found != tc.stays {
 				t.Errorf("the Inventory is there: %t, want %t", found, tc.stays)
+			} else if found && w.condition() != "False SmoRegistrationFailed" {
+				t.Errorf("condition is %q, want it to say what the deletion waits for", w.condition())
 			}
 		})
 	}
