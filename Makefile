@@ -61,8 +61,9 @@ image: build ## Build the container image from the binary just built (buildah, n
 ##@ Test
 
 .PHONY: test
-test: build test-packages ## Every test: units, and beside them the real hub with real spokes
-	@$(BESIDE) run-unit run-e2e run-parts
+test: build test-packages ## Every test: units, then the real hub with real spokes
+	@$(MAKE) --no-print-directory run-unit
+	@$(BESIDE) run-e2e run-parts
 
 .PHONY: test-packages
 test-packages:
@@ -81,7 +82,7 @@ test-integration: build test-packages ## Tests on a real hub with real spokes, a
 REAL_PARTS := ./test/harness ./test/e2e/oldhub ./test/oidcprovider ./test/contract/roles ./test/contract/tokens ./pkg/smo ./test/loss/... ./test/contract/store ./pkg/alert/...
 
 # Runs targets side by side: most of their time passes with waiting.
-BESIDE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j3)
+BESIDE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
 
 .PHONY: run-unit run-e2e run-parts
 run-unit:
