@@ -89,12 +89,12 @@ func (g *Gate) Authenticate(r *http.Request, method, template string) (context.C
 // Authorize tells whether the caller that the context of a request carries may send it. The
 // error wraps fault.Forbidden or fault.Unavailable.
 func (g *Gate) Authorize(r *http.Request, method, template string) error {
-	allowed, err := g.authorizer.Allowed(r.Context(), verb(r.Method), r.URL.Path)
+	allowed, err := g.authorizer.Allowed(r.Context(), Verb(r.Method), r.URL.Path)
 	if err != nil || allowed {
 		return err
 	}
 	id, _ := IdentityOf(r.Context())
-	err = fmt.Errorf("user %q may not %s this path: %w", id.Name, verb(r.Method), fault.Forbidden)
+	err = fmt.Errorf("user %q may not %s this path: %w", id.Name, Verb(r.Method), fault.Forbidden)
 	token, _ := bearer(r)
 	g.refused(r, "authorization", method, template, token, err)
 	return err
@@ -167,8 +167,8 @@ func bearer(r *http.Request) (string, error) {
 	return token, nil
 }
 
-// verb is what RBAC calls an HTTP method.
-func verb(method string) string {
+// Verb is what RBAC calls an HTTP method.
+func Verb(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead:
 		return "get"

@@ -38,7 +38,7 @@ func (s *Server) audit(ctx context.Context, req *request, told *rest.Audit, stat
 		slog.String("user", clip(req.caller.Name, maxAuditedName)),
 		slog.String("client", clip(auth.ClientOf(req.caller), maxAuditedName)),
 		slog.Any("roles", ours(req.caller.Groups)),
-		slog.String("verb", verbOf(req.method)),
+		slog.String("verb", auth.Verb(req.method)),
 		slog.String("path", clip(req.path, maxAuditedPath)),
 		slog.String("resourceId", clip(req.resource(told), maxAuditedName)),
 		slog.String("owner", clip(told.Owner, maxAuditedName)),
@@ -62,20 +62,6 @@ func clip(text string, most int) string {
 		text = text[:most] + "…"
 	}
 	return strings.ToValidUTF8(text, "�")
-}
-
-// verbOf is what RBAC calls a method.
-func verbOf(method string) string {
-	switch method {
-	case http.MethodGet, http.MethodHead:
-		return "get"
-	case http.MethodPost:
-		return "create"
-	case http.MethodPut:
-		return "update"
-	default:
-		return strings.ToLower(method)
-	}
 }
 
 // ours are those of a caller's groups that are roles of ours: a hub's other groups are none

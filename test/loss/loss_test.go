@@ -300,7 +300,7 @@ func conclude(t *testing.T, smos []*subscriber, changes []Change, ledger subscri
 	switch lost, late := ledger.Judge(); {
 	case len(lost)+len(late) == 0:
 	case lossInjected: // the ledger may notice what was dropped on purpose, too
-		faults++
+		faults += len(lost)
 		t.Logf("the ledger says lost %q, late %q", lost, late)
 	default:
 		t.Errorf("the ledger says lost %q, late %q", lost, late)
