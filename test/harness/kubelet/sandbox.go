@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/o2ims/o2ims/pkg/fault"
 )
@@ -263,14 +265,8 @@ func (s *sandbox) start(c containment) (*process, error) {
 	}
 
 	p := &process{exited: make(chan struct{})}
-	var info struct {
-		PID int `json:"child-pid"`
-	}
-	decodeErr := json.NewDecoder(read).Decode(&info)
-	p.pid = info.PID
-	if decodeErr == nil && s.needsTwoStages(c) { // what it says is true inside the first stage
-		p.pid, decodeErr = descendant(cmd.Process.Pid, 3) // past process 1 of the first stage and the second bwrap
-	}
+	pid, err := s.containerPID(c, read, cmd.Process.Pid)
+	p.pid = pid
 	go func() {
 		var exit *exec.ExitError
 		if err := cmd.Wait(); errors.As(err, &exit) {
@@ -278,12 +274,39 @@ func (s *sandbox) start(c containment) (*process, error) {
 		}
 		close(p.exited)
 	}()
-	if decodeErr != nil { // it says why on its standard error, which is the log
+	if errors.Is(err, fault.NotFound) && p.endsWithin(endOfTheQuick) { // a container may be quicker than we look
+		return p, nil
+	}
+	if err != nil { // it says why on its standard error, which is the log
 		_ = cmd.Process.Kill()
 		<-p.exited
-		return nil, fmt.Errorf("sandbox: bwrap exited with code %d, see the log: %w", p.code, fault.Unavailable)
+		return nil, fmt.Errorf("sandbox: %w; bwrap exited with code %d, see the log: %w", err, p.code, fault.Unavailable)
 	}
 	return p, nil
+}
+
+// endOfTheQuick is how long bubblewrap may take to end after the process that it ran.
+const endOfTheQuick = 10 * time.Second
+
+// containerPID is the ID of the container's process 1, on this machine. It fails with
+// fault.NotFound where the process has ended before it was found.
+func (s *sandbox) containerPID(c containment, info io.Reader, bwrap int) (int, error) {
+	var child struct {
+		PID int `json:"child-pid"`
+	}
+	if err := json.NewDecoder(info).Decode(&child); err != nil {
+		return 0, fmt.Errorf("no process ID: %w", err)
+	}
+	if !s.needsTwoStages(c) {
+		return child.PID, nil
+	}
+	// What it says is true inside the first stage: the process is past process 1 of
+	// that stage and the second bwrap.
+	pid, err := descendant(bwrap, 3)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", err, fault.NotFound)
+	}
+	return pid, nil
 }
 
 // descendant is the first child's first child, and so on, so many generations down.
@@ -306,6 +329,16 @@ func exitCode(status syscall.WaitStatus) int {
 		return 128 + int(status.Signal())
 	}
 	return status.ExitStatus()
+}
+
+// endsWithin waits for the process's end, at most so long, and tells whether it came.
+func (p *process) endsWithin(limit time.Duration) bool {
+	select {
+	case <-p.exited:
+		return true
+	case <-time.After(limit):
+		return false
+	}
 }
 
 // signal sends a signal to the container's process 1; to one that is gone, nothing.

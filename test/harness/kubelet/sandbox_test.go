@@ -266,6 +266,40 @@ func TestSandboxKilledProcess(t *testing.T) {
 	}
 }
 
+// An init container may have ended before its process can be looked for. A script is the
+// bubblewrap here, since which of the two is quicker is up to the machine.
+func TestSandboxOfAQuickProcess(t *testing.T) {
+	for _, tc := range []struct {
+		name, bwrap string
+		starts      bool
+	}{
+		{"it ran", `echo '{"child-pid": 2}' >&3; exit 7`, true},
+		{"it was never there", `exit 7`, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			script := filepath.Join(t.TempDir(), "bwrap")
+			if err := os.WriteFile(script, []byte("#!/bin/sh\n"+tc.bwrap+"\n"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			s, err := newSandbox(script)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(s.close)
+			p, err := s.start(containment{who: identity{uid: 65532}, hostname: "pod-1", command: []string{"/container"}})
+			if started := err == nil; started != tc.starts {
+				t.Fatalf("start: %v, want a process: %v", err, tc.starts)
+			}
+			if !tc.starts {
+				return
+			}
+			if <-p.exited; p.code != 7 {
+				t.Errorf("exit code %d, want 7", p.code)
+			}
+		})
+	}
+}
+
 // The end of the thread that started the containers stands for the end of our process.
 func TestSandboxDiesWithUs(t *testing.T) {
 	path := program(t)
