@@ -65,11 +65,15 @@ func (id *identity) release() {
 	}
 }
 
-// retire is called after the identity was replaced. What is idle is closed now, what
-// becomes idle later when the last call has ended.
+// retire is called after the identity was replaced. Its connections are closed when the
+// last call has ended, not before: net/http counts a connection as idle as soon as an answer
+// without a body has come, and were it closed before the caller is given that answer, the
+// call would fail.
 func (id *identity) retire() {
 	id.retired.Store(true)
-	id.closeIdle()
+	if id.calls.Load() == 0 {
+		id.closeIdle()
+	}
 }
 
 func (id *identity) closeIdle() {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -231,6 +233,30 @@ func TestRotationOfTheAddress(t *testing.T) {
 	until(t, func() bool { return oldOpen.Load() == 0 }) // what was idle is closed
 	if got := i.count(); got != 1 {
 		t.Errorf("%d tokens fetched, want 1: it is still good", got)
+	}
+}
+
+// TestAnswerIsSeenAfterRotation replaces the settings between the moment at which net/http has
+// an answer without a body, and counts the connection as idle, and that at which the caller
+// is given it. Many times, since whether the caller would look in between is up to the
+// scheduler.
+func TestAnswerIsSeenAfterRotation(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	defer s.Close()
+	c := client(t, toLoopback, Parts{})
+	for n := range 200 {
+		between := &httptrace.ClientTrace{PutIdleConn: func(error) {
+			configure(t, c, Settings{Hosts: []string{fmt.Sprintf("smo-%d.example.net", n)}})
+		}}
+		r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), between), http.MethodPost, s.URL, strings.NewReader("notification"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := c.Do(r)
+		if err != nil {
+			t.Fatalf("call %d failed: %v", n, err)
+		}
+		response.Body.Close()
 	}
 }
 
