@@ -48,7 +48,7 @@ type hub struct {
 }
 
 func options(url string) store.Options {
-	return store.Options{URL: url, Timeout: 3 * time.Second}
+	return store.Options{URL: url, Timeout: 20 * time.Second}
 }
 
 func newHub(t testing.TB, url string) *hub {

@@ -226,7 +226,7 @@ func TestWhatSubscribersAreTold(t *testing.T) {
 		}
 	}
 	options := w.settings
-	options.RequestTimeout, options.FirstRetry, options.LongestRetry, options.SuspendAfter = 5*time.Second, time.Millisecond, time.Second, time.Hour
+	options.RequestTimeout, options.FirstRetry, options.LongestRetry, options.SuspendAfter = 20*time.Second, time.Millisecond, time.Second, time.Hour
 	options.RetainFor, options.RetainEvents, options.WindowBytes, options.FilterMode = time.Hour, 1000, 4<<20, string(subscription.Exclude)
 	engine, err := subscription.New(options, subscription.Parts{
 		Store: s, Client: http.DefaultClient, BaseURL: "https://o2ims.example.net",

@@ -200,7 +200,7 @@ func (r *looking) look(t *testing.T, end error) {
 	t.Helper()
 	select {
 	case <-r.looks:
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the loop does not look")
 	}
 	r.ends <- end

@@ -324,7 +324,7 @@ func TestHostileStreams(t *testing.T) {
 			if err == nil {
 				t.Error("no error")
 			}
-			if d := time.Since(began); d > 3*time.Second {
+			if d := time.Since(began); d > 20*time.Second {
 				t.Errorf("it took %s", d)
 			}
 		})

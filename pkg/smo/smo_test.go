@@ -38,7 +38,7 @@ var toLoopback = Options{AllowNetworks: []string{"127.0.0.1"}, AllowHTTP: true}
 
 func get(t testing.TB, c *Client, target string) (*http.Response, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
@@ -222,7 +222,7 @@ func TestHostileAnswers(t *testing.T) {
 			if err == nil {
 				t.Error("no error")
 			}
-			if d := time.Since(began); d > 3*time.Second {
+			if d := time.Since(began); d > 20*time.Second {
 				t.Errorf("it took %s", d)
 			}
 		})

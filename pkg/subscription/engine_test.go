@@ -165,7 +165,7 @@ func (c *consumer) notes() []note {
 // await returns what arrived when there are n notifications.
 func (c *consumer) await(t testing.TB, n int) []note {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for {
 		if got := c.notes(); len(got) >= n {
 			return got
@@ -202,7 +202,7 @@ type world struct {
 
 func testOptions() Options {
 	return Options{
-		RequestTimeout: 2 * time.Second, FirstRetry: time.Millisecond, LongestRetry: 5 * time.Millisecond, SuspendAfter: time.Hour,
+		RequestTimeout: 20 * time.Second, FirstRetry: time.Millisecond, LongestRetry: 5 * time.Millisecond, SuspendAfter: time.Hour,
 		RetainFor: time.Hour, RetainEvents: 1000, MaxSubscriptions: 5000, WindowBytes: 4 << 20,
 		FilterMode: string(Exclude), CallbackCheck: string(CheckOff), DuplicateStatus: 400, DeleteSubscriptions: string(RemovalAny),
 	}
@@ -210,7 +210,7 @@ func testOptions() Options {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	s, err := store.Open(store.Options{URL: store.Embedded, Timeout: 2 * time.Second})
+	s, err := store.Open(store.Options{URL: store.Embedded, Timeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func (w *world) eventually(what string, holds func() bool, describe func() strin
 	w.t.Helper()
 	ticker := time.NewTicker(2 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for !holds() {
 		select {
 		case <-ticker.C:
@@ -583,7 +583,7 @@ func TestNewLeaderFencesTheOld(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), store.ErrFenced.Error()) {
 			t.Errorf("Run = %v, want ErrFenced", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the old leader goes on")
 	}
 }

@@ -16,7 +16,7 @@ import (
 func TestLedgerWhileTrimming(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	db, err := store.Open(store.Options{URL: store.Embedded, Timeout: 5 * time.Second})
+	db, err := store.Open(store.Options{URL: store.Embedded, Timeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

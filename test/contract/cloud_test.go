@@ -89,7 +89,7 @@ func routes(t testing.TB, r *mux.Router, access inventory.Access, majors ...stri
 	t.Helper()
 	a := api(t, access, majors...)
 	a.Routes(r)
-	db, err := store.Open(store.Options{URL: store.Embedded, Timeout: 3 * time.Second})
+	db, err := store.Open(store.Options{URL: store.Embedded, Timeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 // alarms has happened.
 func monitoringRoutes(t testing.TB, r *mux.Router, access auth.Access, majors ...string) {
 	t.Helper()
-	db, err := store.Open(store.Options{URL: store.Embedded, Timeout: 3 * time.Second})
+	db, err := store.Open(store.Options{URL: store.Embedded, Timeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

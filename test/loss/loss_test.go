@@ -443,7 +443,7 @@ func (c *chaos) letGo(p *process) {
 		if status := p.cmd.ProcessState.ExitCode(); status != fencedStatus {
 			c.t.Errorf("a leader that another took over from ended with %d", status)
 		}
-	case <-time.After(15 * time.Second):
+	case <-time.After(time.Minute):
 		c.t.Errorf("a leader that another took over from goes on")
 		p.kill()
 	}

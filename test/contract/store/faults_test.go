@@ -152,7 +152,7 @@ func TestDownAndBack(t *testing.T) {
 
 func TestHung(t *testing.T) {
 	server := startRedis(t, redisserver.Options{})
-	s, err := store.Open(store.Options{URL: server.URL(), Timeout: 100 * time.Millisecond})
+	s, err := store.Open(store.Options{URL: server.URL(), Timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestHung(t *testing.T) {
 	began := time.Now()
 	_, err = s.Newest(t.Context())
 	wantUnavailable(t, "Newest", err, "in time")
-	if d := time.Since(began); d > 2*time.Second {
+	if d := time.Since(began); d > 20*time.Second {
 		t.Errorf("it took %s to notice", d)
 	}
 	if err := server.Signal(syscall.SIGCONT); err != nil {

@@ -325,7 +325,7 @@ func (l *log) since(mark int) (string, int) {
 // after its answer.
 func (l *log) waitFor(t *testing.T, mark int, requestID string) string {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
