@@ -265,23 +265,31 @@ func (r *Registration) deregister(ctx context.Context, inv *apiv1alpha1.Inventor
 }
 
 // leave tells the SMO that the O-Cloud goes. It returns when to try again, 0 when it has heard
-// or when it is too late.
+// or when it is too late: the last attempt is at the end of the time, whatever the SMO asks for.
 func (r *Registration) leave(ctx context.Context, gone smo.Registration, until time.Time) time.Duration {
-	if due, at := r.leaving.Next(gone.Digest(), "", r.now()); !due {
-		return at.Sub(r.now())
+	if due, at := r.leaving.Next(gone.Digest(), "", r.now()); !due && r.now().Before(until) {
+		return sooner(at, until).Sub(r.now())
 	}
 	calling, cancel := context.WithTimeout(ctx, registrationTimeout)
 	defer cancel()
 	status, err := r.smo.Deregister(calling, gone)
 	r.leaving = r.leaving.Then(gone.Digest(), "", err, r.now())
-	if err == nil || r.now().After(until) {
+	if err == nil || !r.now().Before(until) {
 		slog.InfoContext(ctx, "the Inventory goes", "deregistered", err == nil, "url", gone.URL, "status", status, "error", err)
 		return 0
 	}
 	_, at := r.leaving.Next(gone.Digest(), "", r.now())
+	wait := sooner(at, until).Sub(r.now())
 	r.note(outcome{reason: apiv1alpha1.ReasonSMORegistrationFailed, message: fmt.Sprintf("deregistration, attempt %d: %v", r.leaving.Failures, err)}, nil)
-	slog.WarnContext(ctx, "not deregistered with the SMO", "url", gone.URL, "status", status, "attempt", r.leaving.Failures, "retryIn", at.Sub(r.now()).String(), "error", err)
-	return at.Sub(r.now())
+	slog.WarnContext(ctx, "not deregistered with the SMO", "url", gone.URL, "status", status, "attempt", r.leaving.Failures, "retryIn", wait.String(), "error", err)
+	return wait
+}
+
+func sooner(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // forget starts anew with the Inventory that will be made in place of the deleted one.

@@ -29,7 +29,8 @@ const (
 
 // smoDouble takes registrations, or does not.
 type smoDouble struct {
-	status int // of its answers; 0: it does not answer
+	status int           // of its answers; 0: it does not answer
+	wish   time.Duration // for which it asks with a refusal
 	calls  []string
 }
 
@@ -39,7 +40,7 @@ func (s *smoDouble) answer(verb string, r smo.Registration) (int, error) {
 	case s.status == 0:
 		return 0, errors.New("smo.example: connection refused")
 	case s.status/100 != 2:
-		return s.status, fmt.Errorf("smo.example answered %d: %w", s.status, fault.Upstream)
+		return s.status, fault.WithRetryAfter(fmt.Errorf("smo.example answered %d: %w", s.status, fault.Upstream), s.wish)
 	}
 	return s.status, nil
 }
@@ -161,6 +162,12 @@ func TestRegistration(t *testing.T) {
 		{"the SMO is down", func() { w.notReady, w.smo.status = nil, 0 }, []string{first}, "False SmoRegistrationFailed"},
 		{"it is not asked at once again", func() {}, nil, "False SmoRegistrationFailed"},
 		{"but later; it fails", func() { w.now, w.smo.status = w.now.Add(time.Minute), http.StatusBadGateway }, []string{first}, "False SmoRegistrationFailed"},
+		{"and asks for time", func() {
+			w.now, w.smo.status, w.smo.wish = w.now.Add(time.Minute), http.StatusServiceUnavailable, 8*time.Minute
+		}, []string{first}, "False SmoRegistrationFailed"},
+		{"which it gets", func() { w.now = w.now.Add(8*time.Minute - time.Second) }, nil, "False SmoRegistrationFailed"},
+		{"and no more", func() { w.now, w.smo.wish = w.now.Add(time.Second), 0 }, []string{first}, "False SmoRegistrationFailed"},
+		{"asks for time again", func() { w.now, w.smo.wish = w.now.Add(5*time.Minute), 8*time.Minute }, []string{first}, "False SmoRegistrationFailed"},
 		{"new credentials do not wait", func() { w.leader.Again(); w.smo.status = http.StatusUnauthorized }, []string{first}, "False SmoRegistrationFailed"},
 		{"it takes it", func() { w.now, w.smo.status = w.now.Add(time.Hour), http.StatusCreated }, []string{first}, "True SmoRegistrationSuccessful"},
 		{"once", func() {}, nil, "True SmoRegistrationSuccessful"},
@@ -194,15 +201,19 @@ func TestDeregistration(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
 		endpoint string
-		status   int // of the SMO
+		status   int           // of the SMO
+		wish     time.Duration // for which the SMO asks
 		rounds   []time.Duration
 		calls    []string
 		stays    bool
 	}{
-		{"the SMO hears of it", "/gone", 204, []time.Duration{0}, []string{gone}, false},
-		{"it is tried again", "/gone", 500, []time.Duration{0, time.Second, time.Minute}, []string{gone, gone}, true},
-		{"five minutes are enough", "/gone", 500, []time.Duration{0, 6 * time.Minute}, []string{gone, gone}, false},
-		{"nobody is to hear of it", "", 500, []time.Duration{0}, nil, false},
+		{"the SMO hears of it", "/gone", 204, 0, []time.Duration{0}, []string{gone}, false},
+		{"it is tried again", "/gone", 500, 0, []time.Duration{0, time.Second, time.Minute}, []string{gone, gone}, true},
+		{"five minutes are enough", "/gone", 500, 0, []time.Duration{0, 6 * time.Minute}, []string{gone, gone}, false},
+		{"the SMO asks for time", "/gone", 503, 2 * time.Minute, []time.Duration{0, time.Minute, 59 * time.Second}, []string{gone}, true},
+		{"and is asked again", "/gone", 503, 2 * time.Minute, []time.Duration{0, 2 * time.Minute}, []string{gone, gone}, true},
+		{"for more than there is", "/gone", 503, 10 * time.Minute, []time.Duration{0, 4 * time.Minute, 2 * time.Minute}, []string{gone, gone}, false},
+		{"nobody is to hear of it", "", 500, 0, []time.Duration{0}, nil, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			spec := smoSpec()
@@ -214,7 +225,7 @@ func TestDeregistration(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.now = time.Now() // the apiserver's time is in the deletion
-			w.smo.status = tc.status
+			w.smo.status, w.smo.wish = tc.status, tc.wish
 			var calls []string
 			for _, pass := range tc.rounds {
 				w.now = w.now.Add(pass)
@@ -229,6 +240,28 @@ func TestDeregistration(t *testing.T) {
 				t.Errorf("condition is %q, want it to say what the deletion waits for", w.condition())
 			}
 		})
+	}
+}
+
+// TestDeregistrationComesBackInTime has an SMO that asks for more time than there is: it is
+// asked a last time at the end, not when it wants to be.
+func TestDeregistrationComesBackInTime(t *testing.T) {
+	spec := smoSpec()
+	spec.SMO.DeregistrationEndpoint = "/gone"
+	w := newRegistering(t, spec)
+	w.settle()
+	inv, _ := w.inventory()
+	if err := w.hub.Delete(t.Context(), inv); err != nil {
+		t.Fatal(err)
+	}
+	inv, _ = w.inventory()
+	w.now, w.smo.status, w.smo.wish = inv.DeletionTimestamp.Time, http.StatusServiceUnavailable, time.Hour
+	for _, left := range []time.Duration{deregisterFor, deregisterFor - time.Minute, deregisterFor - 2*time.Minute} {
+		result, err := w.leader.Reconcile(t.Context(), theRegistration)
+		if err != nil || result.RequeueAfter != left {
+			t.Errorf("with %s left: back in %s, %v", left, result.RequeueAfter, err)
+		}
+		w.now = w.now.Add(time.Minute)
 	}
 }
 

@@ -28,16 +28,16 @@ func (g *grant) discover(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("issuer is not a URL: %w", fault.Invalid)
 		}
-		status, body, err := g.fetch(request)
+		said, err := g.fetch(request)
 		switch {
 		case err != nil:
 			return "", fmt.Errorf("issuer %s: %w", issuer.Host, err)
-		case status == http.StatusNotFound:
+		case said.status == http.StatusNotFound:
 			continue
-		case status != http.StatusOK:
-			return "", fmt.Errorf("issuer %s: discovery answered %d: %w", issuer.Host, status, fault.Upstream)
+		case said.status != http.StatusOK:
+			return "", said.refusal(fmt.Sprintf("issuer %s: discovery answered %d", issuer.Host, said.status))
 		}
-		endpoint, err := tokenEndpoint(body, g.oauth.Issuer, g.identity.settings.Certificate != nil)
+		endpoint, err := tokenEndpoint(said.body, g.oauth.Issuer, g.identity.settings.Certificate != nil)
 		if err != nil {
 			return "", fmt.Errorf("issuer %s: %w", issuer.Host, err)
 		}

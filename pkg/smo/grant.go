@@ -93,42 +93,59 @@ func (g *grant) request(ctx context.Context, endpoint string) (*http.Request, er
 
 // ask sends a token request. The error does not name the host.
 func (g *grant) ask(request *http.Request) (string, time.Duration, error) {
-	status, body, err := g.fetch(request)
+	said, err := g.fetch(request)
 	if err != nil {
 		return "", 0, err
 	}
-	if status != http.StatusOK {
-		code := errorCode(body)
+	if said.status != http.StatusOK {
+		code := errorCode(said.body)
 		if g.oauth.ClientSecret != "" && strings.Contains(code, g.oauth.ClientSecret) {
 			code = ""
 		}
-		return "", 0, fmt.Errorf("%s: %w", strings.TrimSpace(fmt.Sprintf("answered %d %s", status, code)), fault.Upstream)
+		return "", 0, said.refusal(strings.TrimSpace(fmt.Sprintf("answered %d %s", said.status, code)))
 	}
-	return parseToken(body)
+	return parseToken(said.body)
+}
+
+// reply is what an issuer answered.
+type reply struct {
+	status int
+	body   []byte
+	wish   time.Duration // RetryAfter
+}
+
+// refusal is the error that a reply stands for. It says when the issuer wants to be asked
+// again, if that does.
+func (r reply) refusal(text string) error {
+	err := fmt.Errorf("%s: %w", text, fault.Upstream)
+	if r.wish > 0 {
+		return fault.WithRetryAfter(err, r.wish)
+	}
+	return err
 }
 
 // fetch makes a call to the issuer, which sees our certificate, and reads the answer.
-func (g *grant) fetch(request *http.Request) (status int, body []byte, err error) {
+func (g *grant) fetch(request *http.Request) (reply, error) {
 	request.Header.Set("Accept", "application/json")
 	if err := g.identity.client.admit(request.Context(), request.URL, g.identity.named); err != nil {
-		return 0, nil, err
+		return reply{}, err
 	}
 	response, err := g.identity.proving.Do(request)
 	if err != nil {
 		if wrapped := new(url.Error); errors.As(err, &wrapped) {
 			err = wrapped.Err
 		}
-		return 0, nil, fmt.Errorf("%w: %w", err, fault.Unavailable)
+		return reply{}, fmt.Errorf("%w: %w", err, fault.Unavailable)
 	}
 	defer response.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(response.Body, maxTokenAnswer+1))
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxTokenAnswer+1))
 	switch {
 	case err != nil:
-		return 0, nil, fmt.Errorf("answer: %w: %w", err, fault.Unavailable)
+		return reply{}, fmt.Errorf("answer: %w: %w", err, fault.Unavailable)
 	case len(body) > maxTokenAnswer:
-		return 0, nil, fmt.Errorf("answer has more than %d bytes: %w", maxTokenAnswer, fault.Upstream)
+		return reply{}, fmt.Errorf("answer has more than %d bytes: %w", maxTokenAnswer, fault.Upstream)
 	}
-	return response.StatusCode, body, nil
+	return reply{response.StatusCode, body, RetryAfter(response, g.identity.client.clock.Now(), longestWish)}, nil
 }
 
 // parseToken reads the answer with which a token is issued.

@@ -22,6 +22,8 @@ type issuer struct {
 	secrets  []string // that are accepted
 	lifetime int      // expires_in; 0: left out
 	status   int      // of a refusal of everybody; 0: none
+	again    string   // Retry-After of such a refusal
+	unlisted int      // status of the discovery document; 0: it is there
 	issuer   string   // in the discovery document; empty: its URL
 	alias    string   // token endpoint for clients with a certificate
 
@@ -61,6 +63,11 @@ func (i *issuer) document(w http.ResponseWriter, r *http.Request) {
 	i.note(r.URL.Path)
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.unlisted != 0 {
+		w.Header().Set("Retry-After", i.again)
+		w.WriteHeader(i.unlisted)
+		return
+	}
 	document := map[string]any{"issuer": i.issuer, "token_endpoint": i.URL + "/token"}
 	if i.issuer == "" {
 		document["issuer"] = i.URL
@@ -88,7 +95,7 @@ func (i *issuer) token(w http.ResponseWriter, r *http.Request) {
 	hold := i.hold
 	i.requests = append(i.requests, form)
 	refused := !slices.Contains(i.secrets, secret) && !certified
-	status := i.status
+	status, again := i.status, i.again
 	if status == 0 && !refused {
 		i.issued++
 		i.good[fmt.Sprint("t", i.issued)] = true
@@ -104,6 +111,9 @@ func (i *issuer) token(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	switch {
 	case status != 0:
+		if again != "" {
+			w.Header().Set("Retry-After", again)
+		}
 		w.WriteHeader(status)
 		fmt.Fprint(w, `{"error":"temporarily_unavailable","error_description":"the secret was `+secret+`"}`)
 	case refused:

@@ -42,7 +42,8 @@ func (r Registration) Digest() string {
 // is for the SMO to understand as an update. The status is 0 when there was no answer. An
 // error names the host, and the status where there was one, never what the answer said; it
 // wraps fault.Upstream, and fault.Invalid when the URL or its address is not allowed, and
-// ErrToken when it is about our token.
+// ErrToken when it is about our token. fault.RetryAfter says how long the SMO, or the token
+// endpoint, wants us to wait, if it does.
 func (c *Client) Register(ctx context.Context, r Registration) (status int, err error) {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -81,7 +82,11 @@ func (c *Client) announce(ctx context.Context, method, target string, body []byt
 	}
 	response.Body.Close() // what it says is of no use, and could be anything
 	if response.StatusCode/100 != 2 && !slices.Contains(success, response.StatusCode) {
-		return response.StatusCode, fmt.Errorf("%s: %s answered %d: %w", what, request.URL.Host, response.StatusCode, fault.Upstream)
+		err := fmt.Errorf("%s: %s answered %d: %w", what, request.URL.Host, response.StatusCode, fault.Upstream)
+		if wish := RetryAfter(response, c.clock.Now(), longestWish); wish > 0 {
+			err = fault.WithRetryAfter(err, wish)
+		}
+		return response.StatusCode, err
 	}
 	return response.StatusCode, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/o2ims/o2ims/pkg/fault"
 )
@@ -68,6 +69,38 @@ func TestRegister(t *testing.T) {
 			}
 			if strings.Contains(err.Error(), "private") || strings.Contains(err.Error(), "k3y") {
 				t.Errorf("%s: error gives away what it should not: %v", call.name, err)
+			}
+		}
+	}
+}
+
+// TestRegistrationSaysWhen checks that an error has the pause that the SMO asks for.
+func TestRegistrationSaysWhen(t *testing.T) {
+	var status int
+	var again string
+	smo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", again)
+		w.WriteHeader(status)
+	}))
+	defer smo.Close()
+	c, now := configured(t, Settings{})
+	for _, tc := range []struct {
+		status int
+		again  string
+		want   time.Duration
+	}{
+		{429, "90", 90 * time.Second}, {503, "90", 90 * time.Second}, {500, "90", 0}, {503, "", 0}, {503, "0", 0}, {429, "86400", longestWish},
+		{503, now.Now().Add(time.Minute).UTC().Format(http.TimeFormat), time.Minute},
+	} {
+		status, again = tc.status, tc.again
+		for name, do := range map[string]func() (int, error){
+			"Register":   func() (int, error) { return c.Register(t.Context(), registration(smo.URL)) },
+			"Deregister": func() (int, error) { return c.Deregister(t.Context(), registration(smo.URL)) },
+		} {
+			answered, err := do()
+			wish, told := fault.RetryAfter(err)
+			if answered != tc.status || !errors.Is(err, fault.Upstream) || wish != tc.want || told != (tc.want > 0) {
+				t.Errorf("%s, answered %d with %q: %d, %v, wait %s, want %s", name, tc.status, tc.again, answered, err, wish, tc.want)
 			}
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
+
+	"github.com/o2ims/o2ims/pkg/fault"
 )
 
 // Backoff spreads attempts: the wait doubles from Min to Max, and goes on for ever. It is a
@@ -38,11 +40,14 @@ type Attempt struct {
 	Trigger  string    // who asked for it, such as the value of an annotation
 	At       time.Time // when it ended
 	Failures int       // in a row, of this digest; 0: it succeeded
+
+	Wish time.Duration // how long we were asked to wait after At; 0: we were not
 }
 
 // Next tells whether a registration with this digest and trigger is due, and if not, when;
 // zero is never. It is due at once when it was never tried or something has changed since,
-// and after a failure when the backoff has passed. What succeeded is not repeated.
+// and after a failure when the backoff has passed, and the pause that was asked for. What
+// succeeded is not repeated.
 func (a Attempt) Next(digest, trigger string, now time.Time) (due bool, at time.Time) {
 	switch {
 	case a.Digest != digest, a.Trigger != trigger, a.At.IsZero():
@@ -50,18 +55,20 @@ func (a Attempt) Next(digest, trigger string, now time.Time) (due bool, at time.
 	case a.Failures == 0:
 		return false, time.Time{}
 	}
-	at = a.At.Add(registrationBackoff.Delay(a.Failures-1, digest))
+	at = a.At.Add(max(a.Wish, registrationBackoff.Delay(a.Failures-1, digest)))
 	if !now.Before(at) || a.At.Sub(now) > registrationBackoff.Max { // the clock was set back
 		return true, now
 	}
 	return false, at
 }
 
-// Then returns what to remember after an attempt that ended now with an error or without.
+// Then returns what to remember after an attempt that ended now with an error, such as Register
+// returns, or without.
 func (a Attempt) Then(digest, trigger string, err error, now time.Time) Attempt {
 	next := Attempt{Digest: digest, Trigger: trigger, At: now}
 	if err != nil {
 		next.Failures = 1
+		next.Wish, _ = fault.RetryAfter(err)
 		if a.Digest == digest && a.Trigger == trigger {
 			next.Failures += a.Failures
 		}

@@ -2,8 +2,11 @@ package smo
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/o2ims/o2ims/pkg/fault"
 )
 
 func TestDelay(t *testing.T) {
@@ -58,6 +61,10 @@ func TestNext(t *testing.T) {
 		{"failed, and something changed", bad, "e", "x", at, true, 0, 0},
 		{"failed often", Attempt{Digest: "d", Trigger: "x", At: at, Failures: 99}, "d", "x", at.Add(time.Second), false, 150 * time.Second, 300 * time.Second},
 		{"failed in the future", bad, "d", "x", at.Add(-time.Hour), true, 0, 0},
+		{"asked to wait", Attempt{Digest: "d", Trigger: "x", At: at, Failures: 1, Wish: time.Minute}, "d", "x", at.Add(59 * time.Second), false, time.Minute, time.Minute},
+		{"has waited", Attempt{Digest: "d", Trigger: "x", At: at, Failures: 1, Wish: time.Minute}, "d", "x", at.Add(time.Minute), true, 0, 0},
+		{"asked to wait less than we do", Attempt{Digest: "d", Trigger: "x", At: at, Failures: 1, Wish: time.Second}, "d", "x", at.Add(time.Second), false, 5 * time.Second, 10 * time.Second},
+		{"asked to wait, and something changed", Attempt{Digest: "d", Trigger: "x", At: at, Failures: 1, Wish: time.Minute}, "e", "x", at, true, 0, 0},
 	} {
 		due, when := tc.last.Next(tc.digest, tc.trigger, tc.now)
 		switch {
@@ -68,6 +75,19 @@ func TestNext(t *testing.T) {
 		case tc.high != 0 && (when.Before(at.Add(tc.low)) || when.After(at.Add(tc.high))):
 			t.Errorf("%s: %s after the failure, want %s to %s", tc.name, when.Sub(at), tc.low, tc.high)
 		}
+	}
+}
+
+// TestThenKeepsTheWish checks that the pause of the last failure counts, and no earlier one.
+func TestThenKeepsTheWish(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	refused := errors.New("refused")
+	a := Attempt{}.Then("d", "", fmt.Errorf("registration: %w", fault.WithRetryAfter(refused, time.Minute)), now)
+	if a.Wish != time.Minute || a.Failures != 1 {
+		t.Errorf("asked to wait: %+v", a)
+	}
+	if a = a.Then("d", "", refused, now); a.Wish != 0 || a.Failures != 2 {
+		t.Errorf("not asked any more: %+v", a)
 	}
 }
 

@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"k8s.io/utils/clock"
+
+	"github.com/o2ims/o2ims/pkg/fault"
 )
 
 // ErrToken means that we have no token for the SMO. The rest of the error names the token
 // endpoint's host and, where there was one, its OAuth error code. It wraps fault.Upstream,
-// too.
+// too, and fault.RetryAfter says when the endpoint will be asked again.
 var ErrToken = errors.New("no token")
 
 // token is an access token and how long it is good for.
@@ -32,7 +34,8 @@ func newToken(text string, asked time.Time, life time.Duration) token {
 
 // tokenSource keeps a token until shortly before it expires. However many wait for one, it
 // is fetched once; who has waited long enough leaves without disturbing the others. While
-// the token endpoint fails, it is asked ever more rarely, and callers get the failure at once.
+// the token endpoint fails, it is asked ever more rarely, and not before it wants to be; callers
+// get the failure at once.
 type tokenSource struct {
 	clock   clock.PassiveClock
 	from    string // host of the issuer or the token endpoint
@@ -107,7 +110,7 @@ func (s *tokenSource) look() (string, *fetching, error) {
 			if good {
 				return s.held.text, nil, nil
 			}
-			return "", nil, s.failure
+			return "", nil, fault.WithRetryAfter(s.failure, s.retryAt.Sub(now))
 		}
 		s.underway = &fetching{done: make(chan struct{})}
 		go s.run(s.underway)
@@ -128,9 +131,11 @@ func (s *tokenSource) run(f *fetching) {
 	defer close(f.done)
 	s.underway = nil
 	if f.err != nil {
-		f.err = fmt.Errorf("%w: %w", ErrToken, upstream(f.err))
-		s.failure, s.retryAt = f.err, s.clock.Now().Add(fetchBackoff.Delay(s.failures, s.seed))
+		wish, _ := fault.RetryAfter(f.err)
+		wait := max(wish, fetchBackoff.Delay(s.failures, s.seed))
+		s.failure, s.retryAt = fmt.Errorf("%w: %w", ErrToken, upstream(f.err)), s.clock.Now().Add(wait)
 		s.failures++
+		f.err = fault.WithRetryAfter(s.failure, wait)
 		return
 	}
 	s.held, s.failure, s.failures = f.token, nil, 0

@@ -3,6 +3,7 @@ package smo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -271,6 +272,83 @@ func TestTokenEndpointFails(t *testing.T) {
 	}
 
 	// With another secret it goes on at once, the backoff notwithstanding.
+	if err := c.Configure(Settings{OAuth: i.oauth("another"), Hosts: []string{smo.host()}}); err != nil {
+		t.Fatal(err)
+	}
+	mustCall(t, c, smo.URL)
+}
+
+// TestTokenEndpointSaysWhen follows the clock after one refusal with Retry-After.
+func TestTokenEndpointSaysWhen(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		status int
+		again  func(now time.Time) string
+		quiet  time.Duration // for so long it is not asked
+		most   time.Duration // and then it is, at the latest
+	}{
+		{"seconds", 429, func(time.Time) string { return "90" }, 90 * time.Second, 90 * time.Second},
+		{"unavailable", 503, func(time.Time) string { return "90" }, 90 * time.Second, 90 * time.Second},
+		{"a date", 503, func(now time.Time) string { return now.Add(2 * time.Minute).UTC().Format(http.TimeFormat) }, 2 * time.Minute, 2 * time.Minute},
+		{"for ever", 429, func(time.Time) string { return "99999999999999999999" }, longestWish, longestWish},
+		{"less than the backoff", 429, func(time.Time) string { return "0" }, fetchBackoff.Min, 2 * fetchBackoff.Min},
+		{"a date that has passed", 503, func(now time.Time) string { return now.Add(-time.Hour).UTC().Format(http.TimeFormat) }, fetchBackoff.Min, 2 * fetchBackoff.Min},
+		{"nothing", 503, func(time.Time) string { return "" }, fetchBackoff.Min, 2 * fetchBackoff.Min},
+		{"nothing that makes sense", 503, func(time.Time) string { return "soon" }, fetchBackoff.Min, 2 * fetchBackoff.Min},
+		{"with another status", 500, func(time.Time) string { return "90" }, fetchBackoff.Min, 2 * fetchBackoff.Min},
+	} {
+		for _, discovery := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, by the discovery document: %t", tc.name, discovery), func(t *testing.T) {
+				i := newIssuer(t, "s")
+				smo := newConsumer(t, i, nil)
+				oauth := i.oauth("s")
+				if discovery {
+					oauth.Issuer, oauth.TokenURL = i.URL, ""
+				}
+				c, now := configured(t, Settings{OAuth: oauth, Hosts: []string{smo.host()}})
+				i.change(func(i *issuer) {
+					i.again = tc.again(now.Now())
+					if i.unlisted = tc.status; !discovery {
+						i.unlisted, i.status = 0, tc.status
+					}
+				})
+				requests := func() (n int) {
+					i.change(func(i *issuer) { n = len(i.requests) + len(i.lookups) })
+					return n
+				}
+				_, err := call(t, c, smo.URL, "")
+				first, told := fault.RetryAfter(err)
+				if !errors.Is(err, ErrToken) || !told || first < tc.quiet || first > tc.most {
+					t.Fatalf("%v, to be tried again in %s, want ErrToken and %s to %s", err, first, tc.quiet, tc.most)
+				}
+				i.change(func(i *issuer) { i.status, i.unlisted = 0, 0 }) // it could answer now
+				before := requests()
+				now.Step(tc.quiet - time.Millisecond)
+				_, err = call(t, c, smo.URL, "")
+				if left, told := fault.RetryAfter(err); !errors.Is(err, ErrToken) || !told || left != first-tc.quiet+time.Millisecond {
+					t.Errorf("shortly before: %v, to be tried again in %s, want ErrToken and %s", err, left, first-tc.quiet+time.Millisecond)
+				}
+				if got := requests(); got != before {
+					t.Errorf("%d requests although it was not time", got-before)
+				}
+				now.Step(tc.most - tc.quiet + time.Millisecond)
+				mustCall(t, c, smo.URL)
+			})
+		}
+	}
+}
+
+// TestTokenEndpointIsNotWaitedForWithAnother shows that what one endpoint asked for is not held
+// against what an administrator puts in its place.
+func TestTokenEndpointIsNotWaitedForWithAnother(t *testing.T) {
+	i := newIssuer(t, "s", "another")
+	smo := newConsumer(t, i, nil)
+	c, _ := configured(t, Settings{OAuth: i.oauth("s"), Hosts: []string{smo.host()}})
+	i.change(func(i *issuer) { i.status, i.again = http.StatusTooManyRequests, "300" })
+	if _, err := call(t, c, smo.URL, ""); !errors.Is(err, ErrToken) {
+		t.Fatalf("%v, want ErrToken", err)
+	}
+	i.change(func(i *issuer) { i.status = 0 })
 	if err := c.Configure(Settings{OAuth: i.oauth("another"), Hosts: []string{smo.host()}}); err != nil {
 		t.Fatal(err)
 	}

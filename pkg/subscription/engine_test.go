@@ -378,6 +378,31 @@ func TestRestartAnnouncesTheDifferenceOnce(t *testing.T) {
 	c.want(t, append(first, "1 stays 1>2")...)
 }
 
+// TestRetryWaitsAsLongAsTheConsumerAsks has a consumer that wants longer pauses than ours.
+func TestRetryWaitsAsLongAsTheConsumerAsks(t *testing.T) {
+	w := newWorld(t)
+	c := newConsumer(t)
+	var mu sync.Mutex
+	var at []time.Time
+	c.answer = func(_ int, rw http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if at = append(at, time.Now()); len(at) == 1 {
+			rw.Header().Set("Retry-After", "1")
+			rw.WriteHeader(http.StatusTooManyRequests)
+		}
+	}
+	w.run(nil)
+	sub := w.subscribe(c.URL, nil)
+	w.model.set("ResourceInfo", "a", 1)
+	w.progress(sub.ID, func(p store.Progress) bool { return p.Delivered == 1 })
+	mu.Lock()
+	defer mu.Unlock()
+	if len(at) != 2 || at[1].Sub(at[0]) < time.Second {
+		t.Errorf("called at %v, want twice, a second apart", at)
+	}
+}
+
 func TestRetryKeepsOrderAndIdentifier(t *testing.T) {
 	w := newWorld(t)
 	c := newConsumer(t)

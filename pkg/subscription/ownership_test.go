@@ -45,10 +45,10 @@ func (a *api) as(id auth.Identity, behalf, method, path, body string) (*httptest
 }
 
 var (
-	smo   = auth.Identity{Name: "https://idp#1", Client: "smo", Issuer: "https://idp"}
-	agent = auth.Identity{Name: "https://idp#2", Client: "agent", Issuer: "https://idp", Scopes: []string{auth.ScopeDelegate}}
-	eve   = auth.Identity{Name: "https://idp#3", Client: "eve", Issuer: "https://idp"}
-	root  = auth.Identity{Name: "root"}
+	theSMO = auth.Identity{Name: "https://idp#1", Client: "smo", Issuer: "https://idp"}
+	agent  = auth.Identity{Name: "https://idp#2", Client: "agent", Issuer: "https://idp", Scopes: []string{auth.ScopeDelegate}}
+	eve    = auth.Identity{Name: "https://idp#3", Client: "eve", Issuer: "https://idp"}
+	root   = auth.Identity{Name: "root"}
 )
 
 func TestOwnerOfASubscription(t *testing.T) {
@@ -60,11 +60,11 @@ func TestOwnerOfASubscription(t *testing.T) {
 		status         int
 		owner, creator string
 	}{
-		{"its own", smo, "", 201, "smo", "smo"},
-		{"its own, by name", smo, "smo", 201, "smo", "smo"},
+		{"its own", theSMO, "", 201, "smo", "smo"},
+		{"its own, by name", theSMO, "smo", 201, "smo", "smo"},
 		{"another's, by scope", agent, "rapp-7", 201, "rapp-7", "agent"},
 		{"another's, by role", root, "rapp-7", 201, "rapp-7", "root"},
-		{"another's, without a right", smo, "rapp-7", 403, "", ""},
+		{"another's, without a right", theSMO, "rapp-7", 403, "", ""},
 		{"no name", agent, "a\tb", 400, "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestWhoMayDelete(t *testing.T) {
 		want    int
 	}{
 		{"anybody, where anybody may", RemovalAny, nil, owned, eve, 200},
-		{"its owner", RemovalOwner, nil, owned, smo, 200},
+		{"its owner", RemovalOwner, nil, owned, theSMO, 200},
 		{"its creator", RemovalOwner, nil, owned, agent, 200},
 		{"somebody else", RemovalOwner, access, owned, eve, 403},
 		{"an administrator", RemovalOwner, access, owned, root, 200},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"time"
 )
 
@@ -22,22 +21,6 @@ func pause(failures int, first, longest time.Duration, random float64) time.Dura
 
 // longestWish bounds what a consumer can ask for by Retry-After.
 const longestWish = time.Hour
-
-// retryAfter is the pause that a consumer asks for with 429 or 503, 0 if it does not.
-//
-// Source: RFC 9110, clause 10.2.3.
-func retryAfter(status int, header string, now time.Time) time.Duration {
-	if header == "" || status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
-		return 0
-	}
-	var wish time.Duration
-	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
-		wish = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(header); err == nil {
-		wish = at.Sub(now)
-	}
-	return min(max(wish, 0), longestWish)
-}
 
 // errGone means that the consumer does not want to hear from us any more.
 var errGone = errors.New("the callback answered 410 Gone")

@@ -25,23 +25,6 @@ func TestPause(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
-	for _, tc := range []struct {
-		status int
-		header string
-		want   time.Duration
-	}{
-		{429, "7", 7 * time.Second}, {503, "7", 7 * time.Second}, {500, "7", 0}, {200, "7", 0}, {503, "", 0},
-		{503, "Sun, 22 Nov 2026 10:00:30 GMT", 30 * time.Second}, {503, "Sun, 22 Nov 2026 09:00:00 GMT", 0},
-		{503, "99999999", time.Hour}, {503, "-1", 0}, {503, "soon", 0},
-	} {
-		if got := retryAfter(tc.status, tc.header, now); got != tc.want {
-			t.Errorf("retryAfter(%d, %q) = %s, want %s", tc.status, tc.header, got, tc.want)
-		}
-	}
-}
-
 func TestVerdict(t *testing.T) {
 	for status, want := range map[int]string{
 		200: "delivered", 201: "delivered", 202: "delivered", 204: "delivered", 206: "delivered", 299: "delivered",

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/o2ims/o2ims/pkg/fault"
+	"github.com/o2ims/o2ims/pkg/smo"
 	"github.com/o2ims/o2ims/pkg/store"
 )
 
@@ -233,7 +234,7 @@ func (w *worker) attempt(body []byte) (time.Duration, error) {
 	}
 	defer response.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, drainBytes)) // what it says does not matter, that the connection is fit for the next does
-	return retryAfter(response.StatusCode, response.Header.Get("Retry-After"), time.Now()), verdict(response.StatusCode)
+	return smo.RetryAfter(response, time.Now(), longestWish), verdict(response.StatusCode)
 }
 
 // drainBytes is how much of an answer is read so that its connection can be used again.
