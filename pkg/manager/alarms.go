@@ -73,7 +73,7 @@ func (a *alarms) runnables() []ctrl.Runnable {
 func (a *alarms) mounts() []server.Mount {
 	return []server.Mount{
 		{Prefix: alarm.BasePath, Alias: alarm.Alias, Routes: a.api.Routes},
-		{Prefix: "/internal", Routes: a.webhook.Routes, MaxBodyBytes: alarm.MaxWebhookBytes},
+		{Prefix: "/internal", Routes: a.webhook.Routes, MaxBodyBytes: alarm.MaxWebhookBytes, Retries5xxOnly: true},
 	}
 }
 

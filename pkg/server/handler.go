@@ -104,7 +104,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	r = s.clients.judge(out, r)
 	ctx, err := s.admit(r, req)
 	if err != nil {
-		rest.WriteProblem(out, r, err)
+		rest.WriteProblem(out, r, s.understood(r.URL.Path, err))
 		return
 	}
 	if !found || s.hidden(r.URL.Path) {
@@ -128,6 +128,16 @@ func (s *Server) admit(r *http.Request, req *request) (context.Context, error) {
 		return nil, err
 	}
 	return ctx, s.parts.Gate.Authorize(r.WithContext(ctx), req.method, req.template)
+}
+
+// understood returns the error of a request that was not admitted as one that makes its client
+// come back.
+func (s *Server) understood(path string, err error) error {
+	wait, _ := fault.RetryAfter(err)
+	if m := s.mountOf(path); m == nil || !m.Retries5xxOnly || !errors.Is(err, fault.RateLimited) {
+		return err
+	}
+	return fault.WithRetryAfter(fmt.Errorf("%v: %w", err, fault.Unavailable), wait)
 }
 
 func (s *Server) authenticate(r *http.Request, req *request) (context.Context, error) {

@@ -93,7 +93,7 @@ type limiter struct {
 func newLimiter(l RateLimits, now func() time.Time, r prometheus.Registerer) *limiter {
 	limited := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "o2ims_http_rate_limited_total",
-		Help: "Requests answered 429: the client sent too many (reason client), or too many from its address failed to authenticate (reason authentication).",
+		Help: "Requests answered 429, or 503 where alerts come in: the client sent too many (reason client), or too many from its address failed to authenticate (reason authentication).",
 	}, []string{"reason"})
 	r.MustRegister(limited)
 	limited.WithLabelValues(tooManyRequests)

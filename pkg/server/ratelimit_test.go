@@ -163,6 +163,22 @@ func TestClientLimit(t *testing.T) {
 	}
 }
 
+// Alertmanager drops what a webhook answers 429, so it is told to come back in other words.
+func TestLimitsOfAnIntake(t *testing.T) {
+	h := newHouse(t, RateLimits{ClientQPS: 0.5, ClientBurst: 1, AuthFailuresPerMinute: 3}, func(p *Parts) { p.Mounts[0].Retries5xxOnly = true })
+	h.want(200, "", "good", "192.0.2.1")
+	h.want(503, "2", "good", "192.0.2.1")
+	for i := range 3 {
+		h.want(401, "", fmt.Sprintf("bad-%d", i), "192.0.2.1")
+	}
+	h.want(503, "20", "good-new", "192.0.2.1") // after a rotation, behind the address of somebody else
+	h.pass(20 * time.Second)
+	h.want(200, "", "good-new", "192.0.2.1")
+	if got := h.counted(tooManyRequests) + h.counted(tooManyFailures); got != 2 {
+		t.Errorf("o2ims_http_rate_limited_total = %v, want 2", got)
+	}
+}
+
 // A client that may do nothing must not cost an access review for each of the paths that it
 // makes up.
 func TestForbiddenRequestsCountToo(t *testing.T) {

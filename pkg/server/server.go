@@ -62,6 +62,11 @@ type Mount struct {
 	Routes func(*mux.Router)
 
 	MaxBodyBytes int64 // of a request; 0: rest.MaxBodyBytes
+
+	// Retries5xxOnly says that clients take a 429 for a refusal for good, as Alertmanager does
+	// with that of a webhook: what it wanted to tell would be lost. Who sends too many requests
+	// here is answered 503, with the same Retry-After.
+	Retries5xxOnly bool
 }
 
 // Check is one condition of readiness. Ready returns nil, or why the process cannot serve

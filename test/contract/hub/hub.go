@@ -178,7 +178,7 @@ func apis(t testing.TB, access inventory.Access) []server.Mount {
 			subscriptions.Routes(r, inventory.BasePath)
 		}},
 		{Prefix: alarm.BasePath, Alias: alarm.Alias, Routes: alarms.Routes},
-		{Prefix: "/internal", Routes: alarm.NewWebhook(alarm.WebhookOptions{}, follower, model).Routes, MaxBodyBytes: alarm.MaxWebhookBytes},
+		{Prefix: "/internal", Routes: alarm.NewWebhook(alarm.WebhookOptions{}, follower, model).Routes, MaxBodyBytes: alarm.MaxWebhookBytes, Retries5xxOnly: true},
 		{Prefix: "/admin", Routes: admin.Routes},
 	}
 }
