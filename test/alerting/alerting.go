@@ -13,11 +13,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/o2ims/o2ims/test/child"
 )
 
 // ErrMissing means that a program is not on this machine.
@@ -30,11 +30,9 @@ type Server struct {
 	name, path string
 	args       []string
 	dir        string
-	health     string
 
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	done chan struct{}
+	mu      sync.Mutex
+	process *child.Process // the latest
 }
 
 // Receiver is where an Alertmanager sends notifications.
@@ -84,7 +82,7 @@ func StartAlertmanager(ctx context.Context, dir, config string, args ...string) 
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	s := &Server{
-		URL: "http://" + address, name: "alertmanager", dir: dir, health: "/-/ready",
+		URL: "http://" + address, name: "alertmanager", dir: dir,
 		args: append([]string{
 			"--config.file=" + file, "--storage.path=" + filepath.Join(dir, "alertmanager"),
 			"--web.listen-address=" + address, "--cluster.listen-address=", "--log.level=debug",
@@ -93,7 +91,7 @@ func StartAlertmanager(ctx context.Context, dir, config string, args ...string) 
 	if s.path, err = program("prometheus-alertmanager", "alertmanager"); err != nil {
 		return nil, err
 	}
-	return s, s.Restart(ctx)
+	return s.start(ctx)
 }
 
 // StartPrometheus runs a Prometheus with a configuration in YAML, and returns when it is
@@ -110,7 +108,7 @@ func StartPrometheus(ctx context.Context, dir, config string, args ...string) (*
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	s := &Server{
-		URL: "http://" + address, name: "prometheus", dir: dir, health: "/-/ready",
+		URL: "http://" + address, name: "prometheus", dir: dir,
 		args: append([]string{
 			"--config.file=" + file, "--storage.tsdb.path=" + filepath.Join(dir, "prometheus"),
 			"--web.listen-address=" + address, "--web.enable-lifecycle",
@@ -119,7 +117,7 @@ func StartPrometheus(ctx context.Context, dir, config string, args ...string) (*
 	if s.path, err = program("prometheus"); err != nil {
 		return nil, err
 	}
-	return s, s.Restart(ctx)
+	return s.start(ctx)
 }
 
 // Amtool runs amtool against an Alertmanager and returns what it printed.
@@ -136,6 +134,13 @@ func Amtool(ctx context.Context, s *Server, args ...string) (string, error) {
 	return string(out), nil
 }
 
+func (s *Server) start(ctx context.Context) (*Server, error) {
+	if err := s.Restart(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 // Restart starts the server on the same port and data, after Kill or Stop, and returns
 // when it is ready.
 func (s *Server) Restart(ctx context.Context) error {
@@ -144,22 +149,11 @@ func (s *Server) Restart(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := get(ctx, s.URL+s.health)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			s.Kill()
-			return fmt.Errorf("%s: %w\n%s", s.name, err, s.Log())
-		case <-s.ended():
-			return fmt.Errorf("%s ended: %w\n%s", s.name, err, s.Log())
-		case <-tick.C:
-		}
+	err := s.running().Await(ctx, 20*time.Millisecond, func(ctx context.Context) error { return get(ctx, s.URL+"/-/ready") })
+	if err != nil {
+		s.Kill()
 	}
+	return err
 }
 
 // Reload makes a Prometheus or an Alertmanager read its configuration and rules again.
@@ -172,79 +166,35 @@ func (s *Server) Reload(ctx context.Context) error {
 }
 
 // Kill ends the server as a power cut would.
-func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+func (s *Server) Kill() { s.running().Kill() }
 
 // Stop ends the server in order. It is safe to call twice.
-func (s *Server) Stop() { s.end(syscall.SIGTERM) }
+func (s *Server) Stop() { s.running().Stop(20 * time.Second) }
 
 // PID is the process of the server.
-func (s *Server) PID() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cmd.Process.Pid
-}
+func (s *Server) PID() int { return s.running().PID() }
 
 // Log is the end of what the server wrote.
-func (s *Server) Log() string {
-	text, _ := os.ReadFile(s.logFile()) // nothing to tell when there is none
-	if len(text) > 8000 {
-		text = text[len(text)-8000:]
-	}
-	return string(text)
-}
-
-func (s *Server) logFile() string { return filepath.Join(s.dir, s.name+".log") }
+func (s *Server) Log() string { return s.running().LogTail() }
 
 func (s *Server) spawn() error {
-	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	cmd := exec.Command(s.path, s.args...)
+	cmd.Dir = s.dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "GOMAXPROCS=1"} // no proxies
+	process, err := child.Run(cmd, filepath.Join(s.dir, s.name+".log"))
 	if err != nil {
 		return err
 	}
-	defer log.Close() // the child has its own
-	cmd := exec.Command(s.path, s.args...)
-	cmd.Dir = s.dir
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "GOMAXPROCS=1"} // no proxies
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := spawner().start(cmd); err != nil {
-		return err
-	}
-	done := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // how it ended is in its log
-		close(done)
-	}()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cmd, s.done = cmd, done
+	s.process = process
 	return nil
 }
 
-func (s *Server) end(sig syscall.Signal) {
-	s.mu.Lock()
-	cmd, done := s.cmd, s.done
-	s.mu.Unlock()
-	if cmd == nil {
-		return
-	}
-	select {
-	case <-done:
-		return
-	default:
-	}
-	_ = cmd.Process.Signal(sig) // gone already is what we want
-	select {
-	case <-done:
-	case <-time.After(20 * time.Second):
-		_ = cmd.Process.Kill()
-		<-done
-	}
-}
-
-func (s *Server) ended() <-chan struct{} {
+func (s *Server) running() *child.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.done
+	return s.process
 }
 
 // program finds a program by the first of its names that is there.
@@ -295,25 +245,4 @@ func freePort() (int, error) {
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
-// starter starts children from one thread that lives as long as the process does: the
-// kernel sends a child's death signal when the thread that started it ends.
-type starter chan func()
-
-var spawner = sync.OnceValue(func() starter {
-	s := make(starter)
-	go func() {
-		runtime.LockOSThread()
-		for f := range s {
-			f()
-		}
-	}()
-	return s
-})
-
-func (s starter) start(cmd *exec.Cmd) error {
-	result := make(chan error, 1)
-	s <- func() { result <- cmd.Start() }
-	return <-result
 }

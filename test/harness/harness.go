@@ -34,6 +34,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/o2ims/o2ims/test/child"
 )
 
 // Options say where an environment keeps its files and whom it tells what it does.
@@ -59,7 +61,7 @@ type Env struct {
 	began    time.Time
 	programs programs
 	ports    *ports
-	spawner  *spawner
+	thread   *child.Thread
 	etcd     *Process
 	etcdURL  string
 	ocm      []*Process
@@ -93,7 +95,7 @@ func start(ctx context.Context, opts Options, hub func(*Env, context.Context) er
 		opts.Progress = io.Discard
 	}
 	opts.Progress = &lineWriter{w: opts.Progress}
-	e := &Env{opts: opts, clusters: map[string]*Cluster{}, spawner: newSpawner()}
+	e := &Env{opts: opts, clusters: map[string]*Cluster{}, thread: child.NewThread()}
 	if err := e.start(ctx, hub); err != nil {
 		e.Stop()
 		return nil, err
@@ -259,7 +261,7 @@ func (e *Env) StartProcess(ctx context.Context, spec ProcessSpec) (*Process, err
 func (e *Env) run(ctx context.Context, spec ProcessSpec) (*Process, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	return startProcess(ctx, e.spawner, e.dir, spec)
+	return startProcess(ctx, e.thread, e.dir, spec)
 }
 
 // Stop ends everything, controllers first, then apiservers, then etcd: an apiserver
@@ -293,7 +295,7 @@ func (e *Env) Stop() {
 	stopAll(3*time.Second, controllers...)
 	stopAll(5*time.Second, apiservers...)
 	stopAll(5*time.Second, e.etcd)
-	e.spawner.close()
+	e.thread.Close()
 	if e.ports != nil {
 		e.ports.release()
 	}

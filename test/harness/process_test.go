@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/o2ims/o2ims/test/child"
 )
 
 // shell runs a script as a process of a throw-away environment.
@@ -16,13 +18,13 @@ func shell(t *testing.T, script string, change func(*ProcessSpec)) (*Process, er
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	spawner := newSpawner()
-	t.Cleanup(spawner.close)
+	thread := child.NewThread()
+	t.Cleanup(thread.Close)
 	spec := ProcessSpec{Name: "script", Path: "/bin/sh", Args: []string{"-c", script}}
 	if change != nil {
 		change(&spec)
 	}
-	p, err := startProcess(ctx, spawner, t.TempDir(), spec)
+	p, err := startProcess(ctx, thread, t.TempDir(), spec)
 	if err == nil {
 		t.Cleanup(func() { p.Stop(0) })
 	}

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -144,7 +145,7 @@ func (p *Provider) Restart(ctx context.Context) error {
 	}
 	address, err := p.process.wait(ctx, p.number)
 	if err != nil {
-		p.process.end(kill)
+		p.process.Kill()
 		return err
 	}
 	if p.Issuer == "" {
@@ -165,8 +166,8 @@ func (p *Provider) change(ctx context.Context, change func() error) error {
 	if err := p.writeConfiguration(); err != nil {
 		return err
 	}
-	if err := p.process.signal(reload); err != nil {
-		return err
+	if err := p.process.Signal(syscall.SIGHUP); err != nil {
+		return fmt.Errorf("%w\n%s", err, p.process.LogTail())
 	}
 	_, err := p.process.wait(ctx, p.number)
 	return err
@@ -259,16 +260,16 @@ func (p *Provider) NextCA() []byte {
 func (p *Provider) ClientCA() []byte { return bytes.Clone(p.clientCA.pem) }
 
 // Stop ends the provider in order, Kill as a power cut would. Both are safe to call twice.
-func (p *Provider) Stop() { p.running().end(terminate) }
+func (p *Provider) Stop() { p.running().Stop(stopTimeout) }
 
 // Kill ends the provider at once.
-func (p *Provider) Kill() { p.running().end(kill) }
+func (p *Provider) Kill() { p.running().Kill() }
 
 // PID is the process of the provider.
-func (p *Provider) PID() int { return p.running().cmd.Process.Pid }
+func (p *Provider) PID() int { return p.running().PID() }
 
 // Log is the end of what the provider wrote.
-func (p *Provider) Log() string { return p.running().logTail() }
+func (p *Provider) Log() string { return p.running().LogTail() }
 
 func (p *Provider) running() *process {
 	p.mu.Lock()

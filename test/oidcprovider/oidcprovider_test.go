@@ -2,18 +2,13 @@ package oidcprovider
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -285,78 +280,5 @@ func TestRefusedConfigurations(t *testing.T) {
 				t.Errorf("error = %v, want %q", err, tc.want)
 			}
 		})
-	}
-}
-
-// TestDiesWithItsParent starts this test as a child that starts a provider and is killed.
-func TestDiesWithItsParent(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a real OpenID provider")
-	}
-	const variable = "O2IMS_TEST_OIDC_PARENT"
-	if dir := os.Getenv(variable); dir != "" {
-		p, err := Start(t.Context(), Options{Dir: dir, Clients: clients})
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := json.Marshal(p.PID())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, "pid.new"), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(filepath.Join(dir, "pid.new"), filepath.Join(dir, "pid")); err != nil {
-			t.Fatal(err)
-		}
-		<-t.Context().Done() // killed before
-		return
-	}
-	dir := t.TempDir()
-	child := exec.Command(os.Args[0], "-test.run", "^TestDiesWithItsParent$")
-	child.Env = append(os.Environ(), variable+"="+dir)
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = child.Process.Kill() }) // gone already is what we want
-	var pid int
-	eventually(t, "the child's provider", func() bool {
-		text, err := os.ReadFile(filepath.Join(dir, "pid"))
-		return err == nil && json.Unmarshal(text, &pid) == nil
-	})
-	if err := syscall.Kill(pid, 0); err != nil {
-		t.Fatalf("the provider does not run: %v", err)
-	}
-	if err := child.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = child.Wait() // killed, as we wanted
-	eventually(t, "the provider's end", func() bool {
-		state, err := os.ReadFile(filepath.Join("/proc", string(must(t, pid)), "stat"))
-		return err != nil || bytes.Contains(state, []byte(") Z "))
-	})
-}
-
-func must(t *testing.T, v any) []byte {
-	t.Helper()
-	text, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("no %s within a minute", what)
-		case <-tick.C:
-		}
 	}
 }

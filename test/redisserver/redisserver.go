@@ -12,13 +12,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/o2ims/o2ims/test/child"
 )
 
 // Options say how a server is run.
@@ -36,8 +37,7 @@ type Server struct {
 
 	options Options
 	mu      sync.Mutex
-	cmd     *exec.Cmd
-	done    chan struct{}
+	process *child.Process // the latest
 }
 
 // ErrMissing means that there is no redis-server on this machine.
@@ -53,7 +53,10 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Port: port, options: o}
-	return s, s.Restart(ctx)
+	if err := s.Restart(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Addr is where the server listens.
@@ -77,21 +80,11 @@ func (s *Server) Restart(ctx context.Context) error {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := s.answers(ctx, client)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("redis-server: %w", err)
-		case <-s.ended():
-			return fmt.Errorf("redis-server ended: %w\n%s", err, s.logTail())
-		case <-tick.C:
-		}
+	err := s.running().Await(ctx, 5*time.Millisecond, func(ctx context.Context) error { return s.answers(ctx, client) })
+	if err != nil {
+		s.Kill()
 	}
+	return err
 }
 
 // answers tells whether the server serves. The client would complain aloud of a port that
@@ -110,26 +103,15 @@ func (s *Server) spawn() error {
 	if err != nil {
 		return err
 	}
-	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	cmd := exec.Command("redis-server", args...)
+	cmd.Dir = s.options.Dir
+	process, err := child.Run(cmd, filepath.Join(s.options.Dir, fmt.Sprintf("redis-%d.log", s.Port)))
 	if err != nil {
 		return err
 	}
-	defer log.Close() // the child has its own
-	cmd := exec.Command("redis-server", args...)
-	cmd.Dir = s.options.Dir
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := start(cmd); err != nil {
-		return err
-	}
-	done := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // how it ended is in its log
-		close(done)
-	}()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cmd, s.done = cmd, done
+	s.process = process
 	return nil
 }
 
@@ -159,55 +141,18 @@ func (s *Server) arguments() ([]string, error) {
 }
 
 // Kill ends the server as a power cut would, without a chance to write anything.
-func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+func (s *Server) Kill() { s.running().Kill() }
 
 // Stop ends the server in order. It is safe to call twice.
-func (s *Server) Stop() { s.end(syscall.SIGTERM) }
+func (s *Server) Stop() { s.running().Stop(10 * time.Second) }
 
 // Signal sends the server a signal, such as SIGSTOP to make it hang.
-func (s *Server) Signal(sig syscall.Signal) error {
+func (s *Server) Signal(sig syscall.Signal) error { return s.running().Signal(sig) }
+
+func (s *Server) running() *child.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.cmd.Process.Signal(sig)
-}
-
-func (s *Server) end(sig syscall.Signal) {
-	s.mu.Lock()
-	cmd, done := s.cmd, s.done
-	s.mu.Unlock()
-	if cmd == nil {
-		return
-	}
-	select {
-	case <-done:
-		return
-	default:
-	}
-	_ = cmd.Process.Signal(sig) // gone already is what we want
-	select {
-	case <-done:
-	case <-time.After(10 * time.Second):
-		_ = cmd.Process.Kill()
-		<-done
-	}
-}
-
-func (s *Server) ended() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.done
-}
-
-func (s *Server) logFile() string {
-	return filepath.Join(s.options.Dir, fmt.Sprintf("redis-%d.log", s.Port))
-}
-
-func (s *Server) logTail() string {
-	text, _ := os.ReadFile(s.logFile())
-	if len(text) > 2000 {
-		text = text[len(text)-2000:]
-	}
-	return string(text)
+	return s.process
 }
 
 func freePort() (int, error) {
@@ -218,25 +163,3 @@ func freePort() (int, error) {
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
-
-// start starts children from one thread that lives as long as the process does: the
-// kernel sends a child's death signal when the thread that started it ends.
-func start(cmd *exec.Cmd) error {
-	spawner.Do(func() {
-		requests = make(chan func())
-		go func() {
-			runtime.LockOSThread()
-			for request := range requests {
-				request()
-			}
-		}()
-	})
-	result := make(chan error, 1)
-	requests <- func() { result <- cmd.Start() }
-	return <-result
-}
-
-var (
-	spawner  sync.Once
-	requests chan func()
-)

@@ -9,15 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/o2ims/o2ims/pkg/fault"
+	"github.com/o2ims/o2ims/test/child"
 )
 
 // sandbox makes processes that see only what their container has.
@@ -33,10 +32,7 @@ type sandbox struct {
 	setpriv string // only as root
 	asRoot  bool
 
-	// Processes die with the thread that started them (see start), hence one thread
-	// that lives as long as the sandbox.
-	starts chan func()
-	once   sync.Once
+	thread *child.Thread // that starts processes; they die with it
 }
 
 // newSandbox looks the tools up; path may name bwrap.
@@ -45,40 +41,18 @@ func newSandbox(path string) (*sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bubblewrap (apt-get install bubblewrap): %w: %w", err, fault.NotFound)
 	}
-	s := &sandbox{bwrap: bwrap, asRoot: os.Geteuid() == 0, starts: make(chan func())}
+	s := &sandbox{bwrap: bwrap, asRoot: os.Geteuid() == 0}
 	if s.asRoot {
 		if s.setpriv, err = exec.LookPath("setpriv"); err != nil {
 			return nil, fmt.Errorf("setpriv (apt-get install util-linux): %w: %w", err, fault.NotFound)
 		}
 	}
-	go onOwnThread(func() {
-		for start := range s.starts {
-			start()
-		}
-	})
+	s.thread = child.NewThread()
 	return s, nil
 }
 
-// onOwnThread runs f on a thread that ends with it. The process's main thread would not:
-// Go parks it instead, and whatever it started would live on.
-func onOwnThread(f func()) {
-	runtime.LockOSThread() // and never unlock: an ending goroutine takes its thread along
-	if syscall.Gettid() != os.Getpid() {
-		f()
-		return
-	}
-	taken := make(chan struct{})
-	go func() {
-		runtime.LockOSThread() // another thread, as long as we hold the main one
-		close(taken)
-		f()
-	}()
-	<-taken
-	runtime.UnlockOSThread()
-}
-
-// close ends the thread, and with it any process that still runs.
-func (s *sandbox) close() { s.once.Do(func() { close(s.starts) }) }
+// close ends any process that still runs.
+func (s *sandbox) close() { s.thread.Close() }
 
 // mount shows a file or folder of this machine to a container.
 type mount struct {
@@ -253,12 +227,9 @@ func (s *sandbox) start(c containment) (*process, error) {
 	line := s.commandLine(c)
 	cmd := &exec.Cmd{
 		Path: line[0], Args: line, Env: c.env, Dir: "/", Stdout: c.log, Stderr: c.log,
-		ExtraFiles:  []*os.File{write},
-		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true},
+		ExtraFiles: []*os.File{write},
 	}
-	started := make(chan error)
-	s.starts <- func() { started <- cmd.Start() }
-	err = <-started
+	err = s.thread.Start(cmd)
 	_ = write.Close()
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)

@@ -6,31 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
-
-// mainGaveTo is the thread on which onOwnThread ran what the main thread asked for.
-var mainGaveTo int
-
-func init() { runtime.LockOSThread() } // TestMain runs on the main thread
-
-func TestMain(m *testing.M) {
-	thread := make(chan int, 1)
-	onOwnThread(func() { thread <- syscall.Gettid() })
-	mainGaveTo = <-thread
-	os.Exit(m.Run())
-}
-
-func TestOnOwnThreadAvoidsTheMainThread(t *testing.T) {
-	if mainGaveTo == os.Getpid() {
-		t.Errorf("ran on the main thread, %d, which outlives what it runs", mainGaveTo)
-	}
-}
 
 // program builds the container's program.
 func program(t *testing.T) string {
