@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/o2ims/o2ims/test/child"
+	"github.com/o2ims/o2ims/test/port"
 )
 
 // ErrMissing means that a program is not on this machine.
@@ -72,7 +72,7 @@ receivers:
 // StartAlertmanager runs an Alertmanager with a configuration in YAML, and returns when it
 // is ready. dir keeps its data, its configuration and its log.
 func StartAlertmanager(ctx context.Context, dir, config string, args ...string) (*Server, error) {
-	port, err := freePort()
+	port, err := port.Keep()
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func StartAlertmanager(ctx context.Context, dir, config string, args ...string) 
 // ready. dir keeps its data, its configuration, which rule_files may be relative to, and
 // its log.
 func StartPrometheus(ctx context.Context, dir, config string, args ...string) (*Server, error) {
-	port, err := freePort()
+	port, err := port.Keep()
 	if err != nil {
 		return nil, err
 	}
@@ -236,13 +236,4 @@ func write(file, text string) error {
 		return err
 	}
 	return os.WriteFile(file, []byte(text), 0o644)
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/o2ims/o2ims/test/contract/conformance"
 	"github.com/o2ims/o2ims/test/harness"
 	"github.com/o2ims/o2ims/test/ocloud"
+	"github.com/o2ims/o2ims/test/port"
 )
 
 // TestConformance judges the manager as it is installed, and one that serves version 1
@@ -52,7 +53,7 @@ func conforms(t *testing.T, target conformance.Target, profile string) {
 // the serving certificate of the others, which is good for loopback.
 func startV1(ctx context.Context, t *testing.T) string {
 	t.Helper()
-	api, health := must[int](t)(cloud.Env.FreePort()), must[int](t)(cloud.Env.FreePort())
+	api, health := must[int](t)(port.Keep()), must[int](t)(port.Keep())
 	url := "https://" + net.JoinHostPort("localhost", strconv.Itoa(api))
 	p, err := cloud.Env.StartProcess(ctx, harness.ProcessSpec{
 		Name: "manager-v1", Path: cloud.Binary(),

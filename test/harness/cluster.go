@@ -27,6 +27,8 @@ import (
 	clusterv1beta2 "open-cluster-management.io/api/cluster/v1beta2"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/o2ims/o2ims/test/port"
 )
 
 const hubName = "hub"
@@ -88,7 +90,7 @@ func (c *Cluster) prepare() (err error) {
 			return err
 		}
 	}
-	if c.port, err = c.env.ports.next(); err != nil {
+	if c.port, err = port.Keep(); err != nil {
 		return err
 	}
 	c.server = "https://" + loopback(c.port)

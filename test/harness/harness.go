@@ -26,9 +26,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -36,6 +38,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/o2ims/o2ims/test/child"
+	"github.com/o2ims/o2ims/test/port"
 )
 
 // Options say where an environment keeps its files and whom it tells what it does.
@@ -60,7 +63,6 @@ type Env struct {
 	dir      string
 	began    time.Time
 	programs programs
-	ports    *ports
 	thread   *child.Thread
 	etcd     *Process
 	etcdURL  string
@@ -138,19 +140,12 @@ func (e *Env) startOCM(ctx context.Context) (err error) {
 // first Start does not take the minutes that this takes with an empty cache.
 func Prepare(ctx context.Context, progress io.Writer) error {
 	e := &Env{opts: Options{Progress: &lineWriter{w: progress}}}
-	if err := e.buildPrograms(ctx); err != nil {
-		return err
-	}
-	e.ports.release()
-	return nil
+	return e.buildPrograms(ctx)
 }
 
 func (e *Env) buildPrograms(ctx context.Context) error {
 	tools, err := newToolchain(e.opts.Progress)
 	if err != nil {
-		return err
-	}
-	if e.ports, err = newPorts(tools.cache); err != nil {
 		return err
 	}
 	for _, b := range []struct {
@@ -196,11 +191,11 @@ func prepareDir(dir string) (string, error) {
 
 // startEtcd starts the one etcd that all apiservers share, each below its own prefix.
 func (e *Env) startEtcd(ctx context.Context) error {
-	client, err := e.ports.next()
+	client, err := port.Keep()
 	if err != nil {
 		return err
 	}
-	peer, err := e.ports.next()
+	peer, err := port.Keep()
 	if err != nil {
 		return err
 	}
@@ -241,9 +236,6 @@ func (e *Env) Dir() string { return e.dir }
 
 // EtcdURL is where the etcd of all apiservers is, and its metrics at /metrics.
 func (e *Env) EtcdURL() string { return e.etcdURL }
-
-// FreePort returns a port on 127.0.0.1 that stays this environment's own until Stop.
-func (e *Env) FreePort() (int, error) { return e.ports.next() }
 
 // StartProcess runs another program as part of the environment and waits until it is
 // ready. Stop ends it before everything else.
@@ -296,9 +288,6 @@ func (e *Env) Stop() {
 	stopAll(5*time.Second, apiservers...)
 	stopAll(5*time.Second, e.etcd)
 	e.thread.Close()
-	if e.ports != nil {
-		e.ports.release()
-	}
 	if e.opts.Dir == "" && e.dir != "" {
 		os.RemoveAll(e.dir)
 	}
@@ -331,6 +320,9 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	return l.w.Write(p)
 }
+
+// loopback is the address of a port on this machine: nothing here listens on any other.
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // together runs functions side by side; the first error cancels the others.
 func together(ctx context.Context, functions ...func(context.Context) error) error {

@@ -18,6 +18,8 @@ import (
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1beta2 "open-cluster-management.io/api/cluster/v1beta2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/o2ims/o2ims/test/port"
 )
 
 // Namespaces of OCM: its hub components, what joining clusters need, the klusterlet.
@@ -35,7 +37,7 @@ const addonLeaseInterval = "2s"
 
 // startHub installs OCM on the hub and starts its processes.
 func (e *Env) startHub(ctx context.Context) error {
-	webhookPort, err := e.ports.next()
+	webhookPort, err := port.Keep()
 	if err != nil {
 		return err
 	}
@@ -92,7 +94,7 @@ func (e *Env) startController(ctx context.Context, command, account string, args
 	if err != nil {
 		return nil, err
 	}
-	port, err := e.ports.next()
+	port, err := port.Keep()
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +263,7 @@ func (e *Env) startKlusterlet(ctx context.Context, c *Cluster) error {
 	if err != nil {
 		return err
 	}
-	port, err := e.ports.next()
+	port, err := port.Keep()
 	if err != nil {
 		return err
 	}

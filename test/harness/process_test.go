@@ -107,28 +107,6 @@ func TestProcessInheritsNothing(t *testing.T) {
 	}
 }
 
-func TestPortsAreKept(t *testing.T) {
-	dir := t.TempDir()
-	seen := map[int]bool{}
-	for range 2 { // two environments that share a cache
-		p, err := newPorts(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(p.release)
-		for range 50 {
-			port, err := p.next()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if seen[port] || port < firstPort || port > lastPort {
-				t.Errorf("port %d, seen before: %t", port, seen[port])
-			}
-			seen[port] = true
-		}
-	}
-}
-
 func TestPrepareDirKeepsWhatIsNotOurs(t *testing.T) {
 	dir := t.TempDir()
 	precious := filepath.Join(dir, "thesis.txt")

@@ -24,6 +24,7 @@ import (
 	apiv1alpha1 "github.com/o2ims/o2ims/pkg/apis/v1alpha1"
 	"github.com/o2ims/o2ims/test/harness"
 	"github.com/o2ims/o2ims/test/oidcprovider"
+	"github.com/o2ims/o2ims/test/port"
 )
 
 // Clients of the authorization server.
@@ -253,7 +254,7 @@ type SMO struct {
 // StartSMO runs `o2ims smo` with TLS and the flags given, and waits until it serves. Its files
 // are in dir.
 func (o *OCloud) StartSMO(ctx context.Context, name, dir string, flags ...string) (*SMO, error) {
-	port, err := o.Env.FreePort()
+	port, err := port.Keep()
 	if err != nil {
 		return nil, err
 	}

@@ -14,14 +14,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/o2ims/o2ims/test/port"
 )
 
 // Options say what to run. Only Dir is needed.
@@ -88,9 +92,6 @@ func Start(ctx context.Context, o Options) (*Provider, error) {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Listen == "" {
-		o.Listen = "127.0.0.1:0"
-	}
 	if o.Audience == "" {
 		o.Audience = "o2ims"
 	}
@@ -109,6 +110,13 @@ func (o Options) withDefaults() Options {
 func (p *Provider) start(ctx context.Context) (err error) {
 	if err := os.MkdirAll(p.options.Dir, 0o700); err != nil {
 		return err
+	}
+	if p.options.Listen == "" {
+		port, err := port.Keep()
+		if err != nil {
+			return err
+		}
+		p.options.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	}
 	if p.node, p.modules, p.script, err = install(ctx, p.options.Progress); err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/o2ims/o2ims/test/child"
+	"github.com/o2ims/o2ims/test/port"
 )
 
 // Options say how a server is run.
@@ -48,7 +49,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, ErrMissing
 	}
-	port, err := freePort()
+	port, err := port.Keep()
 	if err != nil {
 		return nil, err
 	}
@@ -153,13 +154,4 @@ func (s *Server) running() *child.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.process
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

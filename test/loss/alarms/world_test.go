@@ -29,6 +29,7 @@ import (
 	"github.com/o2ims/o2ims/pkg/smo/simulator"
 	"github.com/o2ims/o2ims/pkg/subscription"
 	"github.com/o2ims/o2ims/test/harness"
+	"github.com/o2ims/o2ims/test/port"
 	"github.com/o2ims/o2ims/test/redisserver"
 )
 
@@ -238,7 +239,7 @@ func (w *world) kubeconfig(l *link) (string, error) {
 }
 
 func (w *world) startManager(i int) (*unit, error) {
-	port, err := w.env.FreePort()
+	port, err := port.Keep()
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +261,7 @@ const globalCloudID = "8d0c4a0e-6d35-4f6b-9a44-0b7e5d6e3c11"
 
 // startAgent starts an agent with a door of its own.
 func (w *world) startAgent(s *spoke, name string) (*unit, error) {
-	port, err := w.env.FreePort()
+	port, err := port.Keep()
 	if err != nil {
 		return nil, err
 	}
