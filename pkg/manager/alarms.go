@@ -5,14 +5,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/o2ims/o2ims/pkg/alarm"
-	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/pkg/controller"
 	"github.com/o2ims/o2ims/pkg/inventory"
-	"github.com/o2ims/o2ims/pkg/rest"
 	"github.com/o2ims/o2ims/pkg/server"
 )
 
@@ -30,34 +27,30 @@ type alarms struct {
 // defaultRetention is how long cleared alarms are kept until a client says otherwise.
 const defaultRetention = 15 // days
 
-// newAlarms adds the intake of alerts to mgr.
-func newAlarms(mgr ctrl.Manager, told *notifications, ingest *controller.Ingest, model *inventory.Model, o Options, pager *rest.Pager, access auth.Access, served func(version string) bool, registry prometheus.Registerer) (*alarms, error) {
-	catalogue := alarm.NewCatalogue(told.store)
-	mapper, err := alarm.NewMapper(o.AlarmMapping, alarmObjects{model}, catalogue)
+// newAlarms adds the intake of alerts to the manager's controllers.
+func newAlarms(f *foundation, follow *configured, records *alarm.RedisRecords, infra *infrastructure, told *notifications) (*alarms, error) {
+	o := f.options
+	catalogue := alarm.NewCatalogue(f.store)
+	mapper, err := alarm.NewMapper(o.AlarmMapping, alarmObjects{infra.model}, catalogue)
 	if err != nil {
 		return nil, err
 	}
-	o.AlarmIngest.Registerer = registry
-	intake := alarm.NewIngest(o.AlarmIngest, told.store, told.engine.Term, mapper)
-	ready := func() bool { return ingest.Synced() && catalogue.Loaded() }
-	if err := controller.SetUpAlerts(mgr, intake, ready, o.Ingest); err != nil {
+	o.AlarmIngest.Registerer = f.registry
+	intake := alarm.NewIngest(o.AlarmIngest, f.store, told.engine.Term, mapper)
+	ready := func() bool { return infra.ingest.Synced() && catalogue.Loaded() }
+	if err := controller.SetUpAlerts(f.mgr, intake, ready, o.Ingest); err != nil {
 		return nil, err
 	}
-	records := alarm.NewRedisRecords(told.store, alarm.Configuration{RetentionDays: defaultRetention})
 	return &alarms{
 		api: alarm.NewAPI(o.Alarms, alarm.Parts{
-			Records: records, Pager: pager, Store: told.store, Subscriptions: o.Delivery, Callbacks: told.out,
-			BaseURL: o.Server.ExternalURL, GlobalCloudID: globalCloudID(model), Access: access, Served: served, Now: time.Now,
+			Records: records, Pager: f.pager, Store: f.store, Subscriptions: o.Delivery, Callbacks: f.out,
+			BaseURL: o.Server.ExternalURL, GlobalCloudID: infra.globalCloudID,
+			Access: f.access.authorizer, Served: follow.serves(monitoringName), Now: time.Now,
 		}),
-		catalogue: catalogue, records: records, model: model,
-		watch:   alarm.NewWatch(o.AlarmWatch, intake, controller.Fleet{Reader: mgr.GetCache()}),
-		webhook: alarm.NewWebhook(o.AlarmWebhook, intake, model),
+		catalogue: catalogue, records: records, model: infra.model,
+		watch:   alarm.NewWatch(o.AlarmWatch, intake, controller.Fleet{Reader: f.mgr.GetCache()}),
+		webhook: alarm.NewWebhook(o.AlarmWebhook, intake, infra.model),
 	}, nil
-}
-
-// globalCloudID returns what the SMO calls the O-Cloud at the moment.
-func globalCloudID(model *inventory.Model) func() string {
-	return func() string { return model.OCloud().GlobalCloudID }
 }
 
 // runnables are what the manager runs: dictionaries on every replica; on the leader the watch

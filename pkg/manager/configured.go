@@ -27,8 +27,8 @@ type configured struct {
 var _ controller.Configured = (*configured)(nil)
 
 // newConfigured returns what serves everything, to nobody until the Inventory has been read.
-func newConfigured(callers *auth.Callers, out outside) *configured {
-	c := &configured{callers: callers, out: out.client, store: out.store, news: make(chan struct{}, 1)}
+func newConfigured(f *foundation, records *alarm.RedisRecords) *configured {
+	c := &configured{callers: f.access.callers, out: f.out, store: f.store, records: records, news: make(chan struct{}, 1)}
 	c.served.Store(&settings.Served{})
 	return c
 }

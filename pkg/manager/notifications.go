@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
-	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/wait"
 	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
@@ -18,13 +17,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/o2ims/o2ims/pkg/alarm"
-	"github.com/o2ims/o2ims/pkg/auth"
-	"github.com/o2ims/o2ims/pkg/controller"
 	"github.com/o2ims/o2ims/pkg/inventory"
 	"github.com/o2ims/o2ims/pkg/report"
-	"github.com/o2ims/o2ims/pkg/rest"
 	"github.com/o2ims/o2ims/pkg/server"
-	"github.com/o2ims/o2ims/pkg/smo"
 	"github.com/o2ims/o2ims/pkg/store"
 	"github.com/o2ims/o2ims/pkg/subscription"
 )
@@ -32,45 +27,27 @@ import (
 // inventoryService is the name of the inventory in the store and in metrics.
 const inventoryService = "inventory"
 
-// notifications tell consumers what changes: the store, the subscriptions of every service,
-// and the engine that delivers.
+// notifications tell consumers what changes: the subscriptions to the inventory, and the
+// engine that delivers for every service.
 type notifications struct {
 	store         *store.Store
-	out           *smo.Client
 	engine        *subscription.Engine
 	subscriptions *subscription.API
 	admin         subscription.Admin
 }
 
-// outside is what the manager works with beyond the hub.
-type outside struct {
-	store  *store.Store
-	client *smo.Client
-}
-
-// newOutside connects to Redis, which need not answer yet, and makes the client that calls
-// out.
-func newOutside(o Options, registry prometheus.Registerer) (outside, error) {
-	client, err := smo.New(o.Outbound, smo.Parts{})
-	if err != nil {
-		return outside{}, err
-	}
-	o.Store.Registerer = registry
-	db, err := store.Open(o.Store)
-	return outside{db, client}, err
-}
-
 // newNotifications puts the delivery of changes together.
-func newNotifications(o Options, out outside, access auth.Access, api *inventory.API, ingest *controller.Ingest, model *inventory.Model, reader client.Reader, pager *rest.Pager, registry prometheus.Registerer) (*notifications, error) {
-	rootKind, rootID := api.RootObject()
+func newNotifications(f *foundation, infra *infrastructure) (*notifications, error) {
+	o := f.options
+	rootKind, rootID := infra.api.RootObject()
 	service := subscription.Service{
-		Name: inventoryService, Versions: api.VersionNames(), RootKind: rootKind, RootID: rootID,
-		Kinds: func(version string) subscription.Kinds { return api.ObjectTypes(version) },
+		Name: inventoryService, Versions: infra.api.VersionNames(), RootKind: rootKind, RootID: rootID,
+		Kinds: func(version string) subscription.Kinds { return infra.api.ObjectTypes(version) },
 	}
-	feed := &inventoryFeed{api: api, ready: ingest.WaitForFirstIngest}
+	feed := &inventoryFeed{api: infra.api, ready: infra.ingest.WaitForFirstIngest}
 	engine, err := subscription.New(o.Delivery, subscription.Parts{
-		Store: out.store, Client: out.client, BaseURL: o.externalURL(), Registerer: registry,
-		Services: []subscription.Service{service, alarm.Service(o.Alarms.Versions, globalCloudID(model))},
+		Store: f.store, Client: f.out, BaseURL: o.externalURL(), Registerer: f.registry,
+		Services: []subscription.Service{service, alarm.Service(o.Alarms.Versions, infra.globalCloudID)},
 		Sources:  []subscription.Source{feed},
 	})
 	if err != nil {
@@ -78,11 +55,11 @@ func newNotifications(o Options, out outside, access auth.Access, api *inventory
 	}
 	feed.changed = engine.Changed
 	return &notifications{
-		store: out.store, out: out.client, engine: engine,
+		store: f.store, engine: engine,
 		subscriptions: subscription.NewAPI(o.Delivery, subscription.APIParts{
-			Store: out.store, Service: service, Callbacks: out.client, Pager: pager, BaseURL: o.Server.ExternalURL, Access: access,
+			Store: f.store, Service: service, Callbacks: f.out, Pager: f.pager, BaseURL: o.Server.ExternalURL, Access: f.access.authorizer,
 		}),
-		admin: subscription.Admin{Store: out.store, Clusters: clusterLedgers(reader, model, out.store)},
+		admin: subscription.Admin{Store: f.store, Clusters: clusterLedgers(f.mgr.GetCache(), infra.model, f.store)},
 	}, nil
 }
 
