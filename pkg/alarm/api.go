@@ -47,17 +47,7 @@ func (o *APIOptions) AddFlags(f *pflag.FlagSet) {
 
 // Validate reports everything that is wrong with o.
 func (o *APIOptions) Validate() error {
-	var faults []error
-	known := versions(nil)
-	for _, name := range o.Versions {
-		if known[name] == nil {
-			faults = append(faults, fmt.Errorf("--monitoring-versions: %q is none that there is: %w", name, fault.Invalid))
-		}
-	}
-	if len(o.Versions) == 0 {
-		faults = append(faults, fmt.Errorf("--monitoring-versions: at least one is needed: %w", fault.Invalid))
-	}
-	return errors.Join(faults...)
+	return versions(nil).Check("--monitoring-versions", o.Versions)
 }
 
 // Parts are what the API works with.
@@ -101,21 +91,20 @@ type API struct {
 
 // NewAPI returns the API. o must be valid.
 func NewAPI(o APIOptions, p Parts) *API {
-	api := &API{parts: p, service: Service(o.Versions, p.GlobalCloudID), causes: ProbableCauses()}
-	slices.SortFunc(api.causes, func(a, b ProbableCause) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	all := versions(p.Pager)
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(o.Versions))) {
-		api.versions = append(api.versions, all[name])
+	api := &API{
+		parts: p, versions: versions(p.Pager).Named(o.Versions), service: Service(o.Versions, p.GlobalCloudID), causes: ProbableCauses(),
 	}
+	slices.SortFunc(api.causes, func(a, b ProbableCause) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	return api
 }
 
 // Routes registers the paths below BasePath.
 func (a *API) Routes(r *mux.Router) {
-	r.Handle(BasePath+"/api_versions", rest.Methods{http.MethodGet: a.apiVersions("", a.versions...)})
+	var served []rest.Version
 	for _, v := range a.versions {
+		served = append(served, v.Version)
 		for path, methods := range map[string]rest.Methods{
-			"/api_versions": {http.MethodGet: a.apiVersions("/"+v.name, v)},
+			"/openapi.yaml": rest.OpenAPI(openapi.Document(v.Name)),
 			"/alarms":       {http.MethodGet: a.listAlarms(v)},
 			"/alarmServiceConfiguration": {
 				http.MethodGet: a.getConfiguration(v), http.MethodPut: a.putConfiguration(v), http.MethodPatch: a.patchConfiguration(v),
@@ -133,33 +122,8 @@ func (a *API) Routes(r *mux.Router) {
 		}
 		r.Handle(v.base()+"/alarms/purge", rest.Methods{http.MethodPost: a.purge(v)}) // before the next, which it would match
 		r.Handle(v.base()+"/alarms/{alarmEventRecordId}", rest.Methods{http.MethodGet: a.getAlarm(v), http.MethodPatch: a.patchAlarm(v)})
-		openapi.Routes(r, BasePath, v.name)
 	}
-}
-
-// apiVersions is the answer of the version resources.
-//
-// Source: ETSI GS NFV-SOL 013, clause 9.3.
-type apiVersions struct {
-	URIPrefix   string       `json:"uriPrefix"`
-	APIVersions []apiVersion `json:"apiVersions"`
-}
-
-type apiVersion struct {
-	Version string `json:"version"`
-}
-
-func (a *API) apiVersions(major string, listed ...*version) rest.Handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		answer := apiVersions{URIPrefix: a.baseURL(r) + BasePath + major}
-		for _, v := range listed {
-			if a.parts.Served != nil && !a.parts.Served(v.name) {
-				continue
-			}
-			answer.APIVersions = append(answer.APIVersions, apiVersion{v.number})
-		}
-		return rest.WriteCacheable(w, r, answer)
-	}
+	rest.VersionLists{BasePath: BasePath, BaseURL: a.baseURL, Served: a.parts.Served}.Routes(r, served...)
 }
 
 func (a *API) baseURL(r *http.Request) string {

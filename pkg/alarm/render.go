@@ -14,8 +14,7 @@ import (
 // version is one version of the API: how it shows each kind of record. All versions read
 // the same records.
 type version struct {
-	name   string // as in paths, such as v1
-	number string // such as 1.2.0
+	rest.Version
 
 	cloudName string // how it spells globalCloudId in notifications
 
@@ -31,17 +30,17 @@ type version struct {
 	notice func(*row, notice) any
 }
 
-func (v *version) base() string { return BasePath + "/" + v.name }
+func (v *version) base() string { return BasePath + "/" + v.Name }
 
 // versions are all that there are, by name.
-func versions(p *rest.Pager) map[string]*version {
-	return map[string]*version{"v1": newV1(p), "v2": newV2(p)}
+func versions(p *rest.Pager) rest.Versions[*version] {
+	return rest.Versions[*version]{"v1": newV1(p), "v2": newV2(p)}
 }
 
 // newVersion returns what all versions have in common.
 func newVersion(name, number string, p *rest.Pager) *version {
 	return &version{
-		name: name, number: number,
+		Version: rest.Version{Name: name, Number: number},
 		records: &rest.Kind[*row]{
 			IDName: "alarmEventRecordId", ID: func(r *row) string { return r.ID.String() }, Pager: p,
 			Attributes: recordAttributes,

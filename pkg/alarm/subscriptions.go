@@ -115,7 +115,7 @@ func (a *API) createSubscription(v *version) rest.Handler {
 		if err != nil {
 			return fmt.Errorf("alarm subscription: %w", err)
 		}
-		s := store.Subscription{ID: uuid.New(), Service: ServiceName, Version: v.name, Creator: whose.Creator, Owner: whose.Owner, Created: a.now()}
+		s := store.Subscription{ID: uuid.New(), Service: ServiceName, Version: v.Name, Creator: whose.Creator, Owner: whose.Owner, Created: a.now()}
 		if err := apply(&s, body); err != nil {
 			return fmt.Errorf("alarm subscription: %w", err)
 		}
@@ -134,7 +134,7 @@ func (a *API) createSubscription(v *version) rest.Handler {
 		if err != nil {
 			return err
 		}
-		slog.InfoContext(r.Context(), "alarm subscription created", "alarmSubscriptionId", s.ID, "version", v.name, "user", user(r), "owner", s.Owner, "creator", s.Creator)
+		slog.InfoContext(r.Context(), "alarm subscription created", "alarmSubscriptionId", s.ID, "version", v.Name, "user", user(r), "owner", s.Owner, "creator", s.Creator)
 		w.Header().Set("Location", a.baseURL(r)+v.collection()+"/"+s.ID.String())
 		e := v.subscriptions.Encoded(s)
 		rest.SetETag(w, e.Digest)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -62,16 +61,7 @@ func (o *APIOptions) AddFlags(f *pflag.FlagSet) {
 
 // Validate reports everything that is wrong with o.
 func (o *APIOptions) Validate() error {
-	var faults []error
-	known := versions(nil)
-	for _, name := range o.Versions {
-		if known[name] == nil {
-			faults = append(faults, fmt.Errorf("--inventory-versions: %q is none that there is: %w", name, fault.Invalid))
-		}
-	}
-	if len(o.Versions) == 0 {
-		faults = append(faults, fmt.Errorf("--inventory-versions: at least one is needed: %w", fault.Invalid))
-	}
+	faults := []error{versions(nil).Check("--inventory-versions", o.Versions)}
 	if o.DeployerServiceAccount != "" && !accountName.MatchString(o.DeployerServiceAccount) {
 		faults = append(faults, fmt.Errorf("--deployer-service-account: %q is not the name of a service account: %w", o.DeployerServiceAccount, fault.Invalid))
 	}
@@ -96,21 +86,17 @@ type API struct {
 
 // NewAPI returns the API of a model, with lists in pages as p cuts them. o must be valid.
 func NewAPI(m *Model, a Access, o APIOptions, p *rest.Pager) *API {
-	api := &API{model: m, access: a, served: o.Served, credentials: o.Credentials}
-	all := versions(p)
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(o.Versions))) {
-		api.versions = append(api.versions, all[name])
-	}
-	return api
+	return &API{model: m, access: a, versions: versions(p).Named(o.Versions), served: o.Served, credentials: o.Credentials}
 }
 
 // Routes registers the paths below BasePath.
 func (a *API) Routes(r *mux.Router) {
 	get := func(path string, h rest.Handler) { r.Handle(path, rest.Methods{http.MethodGet: h}) }
 
-	get(BasePath+"/api_versions", a.apiVersions("", a.versions...))
+	var served []rest.Version
 	for _, v := range a.versions {
-		get(v.base()+"/api_versions", a.apiVersions("/"+v.name, v))
+		served = append(served, v.Version)
+		r.Handle(v.base()+"/openapi.yaml", rest.OpenAPI(openapi.Document(v.Name)))
 		get(v.base(), a.getOCloudInfo(v))
 		get(v.base()+"/deploymentManagers", a.listDeploymentManagers(v))
 		get(v.base()+"/deploymentManagers/{deploymentManagerId}", a.getDeploymentManager(v))
@@ -131,36 +117,12 @@ func (a *API) Routes(r *mux.Router) {
 			get(v.base()+"/locations", list(a, v.locations, (*Snapshot).locationSource))
 			get(v.base()+"/locations/{globalLocationId}", a.getLocation(v))
 		}
-		openapi.Routes(r, BasePath, v.name)
 	}
+	rest.VersionLists{BasePath: BasePath, BaseURL: a.baseURL, Served: a.served}.Routes(r, served...)
 }
 
-// apiVersions is the answer of the version resources.
-//
-// Source: ETSI GS NFV-SOL 013, clause 9.3.
-type apiVersions struct {
-	URIPrefix   string       `json:"uriPrefix"`
-	APIVersions []apiVersion `json:"apiVersions"`
-}
-
-type apiVersion struct {
-	Version string `json:"version"`
-}
-
-// apiVersions lists versions. One prefix cannot name several majors: for all of them it
-// names none.
-func (a *API) apiVersions(major string, listed ...*version) rest.Handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		answer := apiVersions{URIPrefix: a.model.Snapshot().OCloud().ServiceURI + BasePath + major}
-		for _, v := range listed {
-			if a.served != nil && !a.served(v.name) {
-				continue
-			}
-			answer.APIVersions = append(answer.APIVersions, apiVersion{v.number})
-		}
-		return rest.WriteCacheable(w, r, answer)
-	}
-}
+// baseURL is how SMOs reach this O-Cloud, whoever asks.
+func (a *API) baseURL(*http.Request) string { return a.model.Snapshot().OCloud().ServiceURI }
 
 func (a *API) getOCloudInfo(v *version) rest.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {

@@ -50,7 +50,7 @@ func (a *API) RootObject() (objectType, id string) {
 func (a *API) VersionNames() []string {
 	names := make([]string, len(a.versions))
 	for i, v := range a.versions {
-		names[i] = v.name
+		names[i] = v.Name
 	}
 	return names
 }
@@ -60,7 +60,7 @@ func (a *API) VersionNames() []string {
 func (a *API) ObjectTypes(version string) map[string]func(path []string) error {
 	types := make(map[string]func([]string) error)
 	for _, v := range a.versions {
-		if v.name != version {
+		if v.Name != version {
 			continue
 		}
 		types[objectCloud] = v.oCloud.Schema.Check
@@ -243,7 +243,7 @@ func (c *comparison) put(objectType, id string, view func(*version) View) {
 		views := make(map[string]View, len(c.api.versions))
 		for _, v := range c.api.versions {
 			if shown := view(v); shown.State != nil {
-				views[v.name] = shown
+				views[v.Name] = shown
 			}
 		}
 		return views

@@ -13,8 +13,7 @@ import (
 // version is one version of the API: how it shows each kind of record. All versions read
 // the same model.
 type version struct {
-	name   string // as in paths, such as v1
-	number string // such as 1.0.0
+	rest.Version
 
 	oCloud       *rest.Kind[*OCloud]
 	managers     *rest.Kind[managerRow]
@@ -27,17 +26,17 @@ type version struct {
 	sites        *rest.Kind[*OCloudSite] // likewise
 }
 
-func (v *version) base() string { return BasePath + "/" + v.name }
+func (v *version) base() string { return BasePath + "/" + v.Name }
 
 // versions are all that there are, by name.
-func versions(p *rest.Pager) map[string]*version {
-	return map[string]*version{"v1": newV1(p), "v2": newV2(p)}
+func versions(p *rest.Pager) rest.Versions[*version] {
+	return rest.Versions[*version]{"v1": newV1(p), "v2": newV2(p)}
 }
 
 // newVersion returns what all versions have in common.
 func newVersion(name, number string, p *rest.Pager) *version {
 	return &version{
-		name: name, number: number,
+		Version: rest.Version{Name: name, Number: number},
 		managers: &rest.Kind[managerRow]{
 			IDName: "deploymentManagerId", ID: managerRow.id, Pager: p,
 			Schema:     filter.NewSchema(managerRow.view, managerShortcuts...),

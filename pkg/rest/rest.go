@@ -1,5 +1,6 @@
 // Package rest is what the O2 IMS and A1 APIs have in common: handlers that return
-// errors, the methods of a path, ProblemDetails, and the reading and writing of JSON.
+// errors, the methods of a path, ProblemDetails, versions, and the reading and writing of
+// JSON.
 //
 // A handler answers or returns an error, never both. It does not choose a status: the
 // kind of the error does, in one table (see problemFor). So an answer for "not found" or

@@ -4,18 +4,10 @@
 // test/contract holds the server to it. Each route that the server has must be in them and
 // the other way round, and each answer that the conformance suite is given must validate.
 //
-// Sources: OpenAPI Specification 3.1.0, whose schemas are JSON Schema 2020-12; RFC 9512
-// (media type of YAML).
+// Source: OpenAPI Specification 3.1.0, whose schemas are JSON Schema 2020-12.
 package openapi
 
-import (
-	"embed"
-	"net/http"
-
-	"github.com/gorilla/mux"
-
-	"github.com/o2ims/o2ims/pkg/rest"
-)
+import "embed"
 
 //go:embed v1.yaml v2.yaml
 var files embed.FS
@@ -28,14 +20,4 @@ func Document(major string) []byte {
 		return nil
 	}
 	return document
-}
-
-// Routes registers {base}/{major}/openapi.yaml for each of these majors.
-func Routes(r *mux.Router, base string, majors ...string) {
-	for _, major := range majors {
-		document := Document(major)
-		r.Handle(base+"/"+major+"/openapi.yaml", rest.Methods{http.MethodGet: func(w http.ResponseWriter, r *http.Request) error {
-			return rest.WriteDocument(w, r, "application/yaml", document)
-		}})
-	}
 }
