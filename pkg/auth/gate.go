@@ -21,6 +21,7 @@ type Gate struct {
 	authorizer    *Authorizer
 	failures      *prometheus.CounterVec
 	requestID     func(context.Context) string
+	address       func(*http.Request) string
 }
 
 // certificates finds the certificate that the client of a request showed; see
@@ -37,9 +38,12 @@ func (g *Gate) JudgesItself(r *http.Request) bool {
 	return able && err == nil && judge.JudgesItself(token)
 }
 
-// Identify makes the log of refusals name each request as its answer does. It must be called
-// before the first request.
-func (g *Gate) Identify(requestID func(context.Context) string) { g.requestID = requestID }
+// Identify makes the log of refusals name each request as its answer does, and where it comes
+// from as the audit log does: behind a trusted proxy that is the client, not the proxy. It
+// must be called before the first request.
+func (g *Gate) Identify(requestID func(context.Context) string, address func(*http.Request) string) {
+	g.requestID, g.address = requestID, address
+}
 
 // NewGate returns a gate that counts failures in r. An authenticator that knows about
 // certificates, as Callers does, is also asked for those.
@@ -124,7 +128,11 @@ func failure(err error) string {
 
 func (g *Gate) refused(r *http.Request, kind, method, template, token string, err error) {
 	g.failures.WithLabelValues(kind, method, template).Inc()
-	attrs := []any{"type", kind, "method", method, "path", template, "client", r.RemoteAddr, "error", err}
+	address := r.RemoteAddr
+	if g.address != nil {
+		address = g.address(r)
+	}
+	attrs := []any{"type", kind, "method", method, "path", template, "remoteAddress", address, "error", err}
 	if c, ok := unverified(token); ok {
 		attrs = append(attrs, "unverifiedIssuer", clip(c.Issuer), "unverifiedSubject", clip(c.Subject),
 			"unverifiedClient", clip(c.Client), "unverifiedAudience", clip(string(c.Audience)))

@@ -219,3 +219,49 @@ func TestHidden(t *testing.T) {
 		t.Errorf("what is not switched off answers %d", got)
 	}
 }
+
+// TestRefusedFromWhere checks that a refusal in the log says where it came from, and that the
+// audit log says the same of it.
+func TestRefusedFromWhere(t *testing.T) {
+	h := newHouse(t, RateLimits{}, func(p *Parts) { p.TrustedProxy = netip.MustParsePrefix("198.51.100.0/24").Contains })
+	const stranger, proxy = "192.0.2.1:4711", "198.51.100.1:4711"
+	for _, tc := range []struct{ name, token, remote, forwarded, want string }{
+		{"may not", "good", stranger, "", "192.0.2.1"},
+		{"may not, through a proxy", "good", proxy, "203.0.113.9", "203.0.113.9"},
+		{"may not, through a proxy that names nobody", "good", proxy, "", "198.51.100.1"},
+		{"may not, and says it came through a proxy", "good", stranger, "203.0.113.9", "192.0.2.1"},
+		{"not known", "stolen", stranger, "", "192.0.2.1"},
+		{"not known, through a proxy", "stolen", proxy, "203.0.113.9", "203.0.113.9"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			logged := new(bytes.Buffer)
+			before := slog.Default()
+			slog.SetDefault(slog.New(slog.NewJSONHandler(logged, nil)))
+			defer slog.SetDefault(before)
+
+			r := httptest.NewRequest(http.MethodDelete, prefix+"/v1/things", nil)
+			r.RemoteAddr = tc.remote
+			r.Header.Set("Authorization", "Bearer "+tc.token)
+			if tc.forwarded != "" {
+				r.Header.Set("X-Forwarded-For", tc.forwarded)
+			}
+			h.handler.ServeHTTP(httptest.NewRecorder(), r)
+
+			from := map[string]any{}
+			for line := range strings.Lines(logged.String()) {
+				var fields map[string]any
+				if err := json.Unmarshal([]byte(line), &fields); err != nil {
+					t.Fatalf("%s: %v", line, err)
+				}
+				message, _ := fields["msg"].(string)
+				from[message] = fields["remoteAddress"]
+			}
+			if from["request refused"] != tc.want {
+				t.Errorf("refused: remoteAddress = %v, want %s:\n%s", from["request refused"], tc.want, logged)
+			}
+			if address, audited := from["audit"]; audited != (tc.token == "good") || audited && address != tc.want {
+				t.Errorf("audited: %t, remoteAddress = %v, want %s:\n%s", audited, address, tc.want, logged)
+			}
+		})
+	}
+}

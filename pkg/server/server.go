@@ -127,7 +127,7 @@ func New(o Options, p Parts) (*Server, error) {
 	if p.Now == nil {
 		p.Now = time.Now
 	}
-	p.Gate.Identify(rest.RequestID)
+	p.Gate.Identify(rest.RequestID, func(r *http.Request) string { return originOf(r, p.TrustedProxy).String() })
 	s := &Server{
 		options: o, parts: p, metrics: newRequestMetrics(p.Metrics),
 		clients: clientCertificates{cas: p.ClientCAs, now: p.Now},
