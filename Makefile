@@ -67,7 +67,7 @@ test: build test-packages ## Every test: units, then the real hub with real spok
 
 .PHONY: test-packages
 test-packages:
-	@hack/debian.sh bubblewrap curl jq pci.ids prometheus prometheus-alertmanager redis-server
+	@hack/debian.sh bubblewrap curl haproxy jq nginx pci.ids prometheus prometheus-alertmanager redis-server
 	@command -v npm >/dev/null || hack/debian.sh npm
 
 .PHONY: test-unit
@@ -79,7 +79,7 @@ test-integration: build test-packages ## Tests on a real hub with real spokes, a
 
 # Packages whose tests run against real parts when -short does not leave that out. The hub
 # with spokes of test/e2e takes as long as all of these together.
-REAL_PARTS := ./test/harness ./test/e2e/oldhub ./test/oidcprovider ./test/contract/roles ./test/contract/tokens ./pkg/smo ./test/loss/... ./test/contract/store ./pkg/alert/...
+REAL_PARTS := ./test/harness ./test/e2e/oldhub ./test/oidcprovider ./test/proxy ./test/contract/roles ./test/contract/tokens ./test/contract/proxies ./pkg/smo ./test/loss/... ./test/contract/store ./pkg/alert/...
 
 # Runs targets side by side: most of their time passes with waiting.
 BESIDE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)

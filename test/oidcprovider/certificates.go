@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -105,7 +106,7 @@ func (p *Provider) writeCertificates() error {
 	if err != nil {
 		return err
 	}
-	for name, text := range map[string][]byte{"server.crt": certificate, "server.key": key, "ca.crt": p.trust.pem, "client-ca.crt": p.clientCA.pem} {
+	for name, text := range map[string][]byte{"server.crt": certificate, "server.key": key, "ca.crt": p.trust.pem, "client-ca.crt": slices.Concat(p.clientCA.pem, p.options.ClientCAs)} {
 		if err := os.WriteFile(p.file(name), text, 0o600); err != nil {
 			return err
 		}

@@ -38,6 +38,7 @@ type Options struct {
 	Lifetime  time.Duration // of tokens, whole seconds; 0: ten minutes
 	Scopes    []string      // that clients may have; nil: those of its clients
 	Clients   []Client
+	ClientCAs []byte // PEM; sign certificates of clients, too, beside ClientCA
 
 	Progress io.Writer // a line per step that takes time; nil drops them
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -60,8 +61,9 @@ func Install(ctx context.Context, cluster *harness.Cluster) error {
 	return err
 }
 
-// Start serves the APIs until the test ends. The chart must be installed on the cluster.
-func Start(t testing.TB, cluster *harness.Cluster) *Server {
+// Start serves the APIs until the test ends; change may make the server another one. The
+// chart must be installed on the cluster.
+func Start(t testing.TB, cluster *harness.Cluster, change ...func(*server.Options)) *Server {
 	t.Helper()
 	client, err := asManager(t.Context(), cluster)
 	if err != nil {
@@ -71,12 +73,14 @@ func Start(t testing.TB, cluster *harness.Cluster) *Server {
 	authorizer := auth.NewAuthorizer(client.AuthorizationV1().SubjectAccessReviews(), clock)
 	reviews := auth.NewTokenReviews(client.AuthenticationV1().TokenReviews(), []string{Audience}, clock)
 	callers := auth.NewCallers(reviews, clock, registry)
-	s, err := server.New(
-		server.Options{BindAddress: "127.0.0.1", CertSecret: secret, ServiceName: "o2ims", Namespace: Namespace, ExternalURL: externalURL},
-		server.Parts{
-			Mounts: apis(t, authorizer), Gate: auth.NewGate(callers, authorizer, registry), Metrics: registry,
-			Secrets: client.CoreV1().Secrets(Namespace), ClientCAs: callers.ClientCAs,
-		})
+	options := server.Options{BindAddress: "127.0.0.1", CertSecret: secret, ServiceName: "o2ims", Namespace: Namespace, ExternalURL: externalURL}
+	for _, c := range change {
+		c(&options)
+	}
+	s, err := server.New(options, server.Parts{
+		Mounts: apis(t, authorizer), Gate: auth.NewGate(callers, authorizer, registry), Metrics: registry,
+		Secrets: client.CoreV1().Secrets(Namespace), ClientCAs: callers.ClientCAs, TrustedProxy: callers.TrustsProxy,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +133,32 @@ func certificateOf(t testing.TB, client kubernetes.Interface) []byte {
 		select {
 		case <-ctx.Done():
 			t.Fatalf("the server has no certificate: %v", err)
+		case <-tick.C:
+		}
+	}
+}
+
+// WaitUntilAllowed waits until the apiserver has read the roles and bindings by which somebody
+// may read a path: a server of ours would remember a refusal for a while.
+func (s *Server) WaitUntilAllowed(ctx context.Context, t testing.TB, user, group, path string) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		review, err := s.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+			Spec: authorizationv1.SubjectAccessReviewSpec{
+				User: user, Groups: []string{group}, NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: path, Verb: "get"},
+			},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if review.Status.Allowed {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s of %s may not read %s", user, group, path)
 		case <-tick.C:
 		}
 	}

@@ -155,7 +155,7 @@ func (w *world) check(t *testing.T, s shot, want int) error {
 	t.Helper()
 	server := w.servers[s.server]
 	before := failures(t, server)
-	_, mark := w.log.since(0)
+	_, mark := w.log.Since(0)
 	response, body, err := w.fire(t, server, s)
 	if want == noHandshake {
 		if err == nil {
@@ -166,7 +166,7 @@ func (w *world) check(t *testing.T, s shot, want int) error {
 	if err != nil {
 		return err
 	}
-	logged := w.log.waitFor(t, mark, response.Header.Get("X-Request-Id"))
+	logged := w.log.WaitFor(t, mark, "request served", response.Header.Get("X-Request-Id"))
 	if response.StatusCode != want {
 		return fmt.Errorf("status %d, want %d; body %s; log %s", response.StatusCode, want, body, logged)
 	}

@@ -1,25 +1,20 @@
 package tokens
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	authorizationv1 "k8s.io/api/authorization/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/test/contract/hub"
@@ -64,7 +59,7 @@ type world struct {
 	accounts accounts
 	people   people
 	bait     *bait
-	log      *log
+	log      *hub.Log
 }
 
 func start(t *testing.T) *world {
@@ -74,7 +69,7 @@ func start(t *testing.T) *world {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // a first run builds Kubernetes and OCM
 	defer cancel()
-	w := &world{servers: map[string]*hub.Server{}, keys: map[string]jose.JSONWebKey{}, log: capture(t), bait: newBait(t)}
+	w := &world{servers: map[string]*hub.Server{}, keys: map[string]jose.JSONWebKey{}, log: hub.CaptureLog(t), bait: newBait(t)}
 	w.people = newPeople(t)
 	w.startProviders(ctx, t)
 	var err error
@@ -97,39 +92,17 @@ func start(t *testing.T) *world {
 	return w
 }
 
-// waitForRoles waits until the apiserver has read the roles and bindings that there are: a
-// server of ours would remember a refusal for a while.
+// waitForRoles waits for the rights that the attempts count on.
 func (w *world) waitForRoles(ctx context.Context, t *testing.T) {
 	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	for _, q := range []struct{ user, group, path string }{
 		{"somebody", auth.RoleReader, readersPath},
 		{"somebody", auth.RoleSubscriber, "/o2ims-infrastructureInventory/v2/subscriptions"},
 		{"system:serviceaccount:" + hub.Namespace + ":reader", "system:serviceaccounts", readersPath},
 		{"somebody", "system:authenticated", knownPath},
 	} {
-		for !w.allowed(ctx, t, q.user, q.group, q.path) {
-			select {
-			case <-ctx.Done():
-				t.Fatalf("%s of %s may not read %s", q.user, q.group, q.path)
-			case <-tick.C:
-			}
-		}
+		w.servers[plain].WaitUntilAllowed(ctx, t, q.user, q.group, q.path)
 	}
-}
-
-func (w *world) allowed(ctx context.Context, t *testing.T, user, group, path string) bool {
-	t.Helper()
-	review, err := w.servers[plain].Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
-		Spec: authorizationv1.SubjectAccessReviewSpec{
-			User: user, Groups: []string{group}, NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: path, Verb: "get"},
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return review.Status.Allowed
 }
 
 func (w *world) startProviders(ctx context.Context, t *testing.T) {
@@ -289,56 +262,4 @@ func newBait(t *testing.T) *bait {
 	t.Cleanup(server.Close)
 	b.url = server.URL + "/jwks"
 	return b
-}
-
-// log is all that the process logs.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// capture takes over the log, in full detail, until the test ends.
-func capture(t *testing.T) *log {
-	t.Helper()
-	l := &log{}
-	former := slog.Default()
-	slog.SetDefault(slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	t.Cleanup(func() { slog.SetDefault(former) })
-	return l
-}
-
-// Write implements io.Writer.
-func (l *log) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-// since returns what was logged after a mark, and the next mark.
-func (l *log) since(mark int) (string, int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return string(l.text.Bytes()[mark:]), l.text.Len()
-}
-
-// waitFor returns what was logged after a mark, once it tells of a request's end: that comes
-// after its answer.
-func (l *log) waitFor(t *testing.T, mark int, requestID string) string {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for {
-		text, _ := l.since(mark)
-		for line := range strings.Lines(text) {
-			if strings.Contains(line, `"request served"`) && strings.Contains(line, requestID) {
-				return text
-			}
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("the log does not tell of request %s: %s", requestID, text)
-		case <-tick.C:
-		}
-	}
 }

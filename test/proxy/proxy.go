@@ -1,0 +1,212 @@
+// Package proxy runs real nginx and real HAProxy for tests: on ports of their own, with
+// configuration and log in folders of their own.
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ErrMissing means that a program is not on this machine.
+var ErrMissing = errors.New("not installed: apt-get install --no-install-recommends nginx haproxy")
+
+// Program is a proxy that can be run.
+type Program struct {
+	name    string
+	version []string // arguments that make it tell its version
+
+	// args run it in the foreground, as one process: as several, it would leave some behind
+	// when we are killed.
+	args func(dir, file string) []string
+
+	frame string // around a configuration, %s; a second %s before it is the folder
+}
+
+// Nginx takes what is in its http block.
+var Nginx = Program{
+	name: "nginx", version: []string{"-v"},
+	args: func(dir, file string) []string {
+		return []string{"-p", dir, "-c", file, "-e", "stderr", "-g", "daemon off; master_process off;"}
+	},
+	frame: `pid %[1]s/nginx.pid;
+error_log stderr info;
+events {}
+http {
+  access_log off;
+  client_body_temp_path %[1]s/body;
+  proxy_temp_path %[1]s/proxy;
+  fastcgi_temp_path %[1]s/fastcgi;
+  uwsgi_temp_path %[1]s/uwsgi;
+  scgi_temp_path %[1]s/scgi;
+%[2]s
+}
+`,
+}
+
+// HAProxy takes all after its global section.
+var HAProxy = Program{
+	name: "haproxy", version: []string{"-v"},
+	args: func(_, file string) []string { return []string{"-db", "-f", file} },
+	frame: `# in %[1]s
+global
+  log stderr local0
+  nbthread 1
+%[2]s
+`,
+}
+
+// String is the program's name.
+func (p Program) String() string { return p.name }
+
+// Version is what the program says of its version, on one line.
+func (p Program) Version(ctx context.Context) (string, error) {
+	path, err := p.path()
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.CommandContext(ctx, path, p.version...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", p, err, out)
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return line, nil
+}
+
+// path also looks where Debian puts servers, which an ordinary user's PATH leaves out.
+func (p Program) path() (string, error) {
+	for _, name := range []string{p.name, "/usr/sbin/" + p.name} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", p, ErrMissing)
+}
+
+// Host is the address that proxies listen on. No connection goes out from it, so a port of it
+// that is free stays so until a proxy has it.
+const Host = "127.0.0.88"
+
+// Server is a running proxy.
+type Server struct {
+	Address string // host:port
+
+	program Program
+	log     string
+	cmd     *exec.Cmd
+	done    chan struct{} // closed when it has ended
+}
+
+// Start runs a proxy and returns when it has answered a TLS handshake. configuration is given
+// the host:port to listen on. dir is made where it is missing. The caller stops the proxy; it
+// also ends with this process.
+func Start(ctx context.Context, p Program, dir string, configuration func(listen string) string) (*Server, error) {
+	path, err := p.path()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	s := &Server{program: p, log: filepath.Join(dir, p.name+".log"), done: make(chan struct{})}
+	if s.Address, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, p.name+".conf")
+	if err := os.WriteFile(file, fmt.Appendf(nil, p.frame, dir, configuration(s.Address)), 0o600); err != nil {
+		return nil, err
+	}
+	if err := s.spawn(path, dir, file); err != nil {
+		return nil, err
+	}
+	if err := s.ready(ctx); err != nil {
+		s.Stop()
+		return nil, fmt.Errorf("%s: %w\n%s", p, err, s.Log())
+	}
+	return s, nil
+}
+
+func (s *Server) spawn(path, dir, file string) error {
+	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the child has its own
+	s.cmd = exec.Command(path, s.program.args(dir, file)...)
+	s.cmd.Dir = dir
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := start(s.cmd); err != nil {
+		return err
+	}
+	go func() {
+		_ = s.cmd.Wait() // how it ended is in its log
+		close(s.done)
+	}()
+	return nil
+}
+
+// ready waits until the proxy shakes hands.
+func (s *Server) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // whoever it is
+	for {
+		connection, err := dialer.DialContext(ctx, "tcp", s.Address)
+		if err == nil {
+			return connection.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-s.done:
+			return fmt.Errorf("it ended: %w", err)
+		case <-tick.C:
+		}
+	}
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(Host, "0"))
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// Stop ends the proxy. It is safe to call twice.
+func (s *Server) Stop() {
+	select {
+	case <-s.done: // its id may be somebody else's by now
+		return
+	default:
+	}
+	_ = s.cmd.Process.Kill() // gone already is what we want; it has nothing to save
+	<-s.done
+}
+
+// PID is the process of the proxy.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Log is the end of what the proxy wrote.
+func (s *Server) Log() string {
+	text, err := os.ReadFile(s.log)
+	if err != nil {
+		return err.Error()
+	}
+	const size = 8000
+	return string(bytes.TrimSpace(text[max(0, len(text)-size):]))
+}
