@@ -2,10 +2,8 @@ package kubelet
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +28,7 @@ import (
 type sandbox struct {
 	bwrap   string
 	setpriv string // only as root
+	unshare string // only as root
 	asRoot  bool
 
 	thread *child.Thread // that starts processes; they die with it
@@ -43,8 +42,10 @@ func newSandbox(path string) (*sandbox, error) {
 	}
 	s := &sandbox{bwrap: bwrap, asRoot: os.Geteuid() == 0}
 	if s.asRoot {
-		if s.setpriv, err = exec.LookPath("setpriv"); err != nil {
-			return nil, fmt.Errorf("setpriv (apt-get install util-linux): %w: %w", err, fault.NotFound)
+		for name, path := range map[string]*string{"setpriv": &s.setpriv, "unshare": &s.unshare} {
+			if *path, err = exec.LookPath(name); err != nil {
+				return nil, fmt.Errorf("%s (apt-get install util-linux): %w: %w", name, err, fault.NotFound)
+			}
 		}
 	}
 	s.thread = child.NewThread()
@@ -76,9 +77,6 @@ type containment struct {
 	log          *os.File // standard output and error
 }
 
-// infoFD is where bubblewrap reports the process's ID: the first of exec.Cmd.ExtraFiles.
-const infoFD = 3
-
 func (s *sandbox) needsTwoStages(c containment) bool { return s.asRoot && c.who.uid != 0 }
 
 // commandLine is how bubblewrap is called for a containment.
@@ -106,16 +104,16 @@ func (s *sandbox) commandLine(c containment) []string {
 // twoStages lays the container out as root and enters it as its user.
 func (s *sandbox) twoStages(c containment) []string {
 	const tools, stage = "/tools", "/stage"
-	// Of two users, one cannot make the other die with it, so the first stage has a
-	// process namespace, with which everything inside ends.
-	line := []string{s.bwrap, "--die-with-parent", "--unshare-pid", "--tmpfs", "/"}
+	// Of two users, one cannot make the other die with it, so both stages are in a process
+	// namespace, with which everything inside ends. It is not bubblewrap that makes it: the
+	// second stage can mount a /proc only where it sees a whole one, and finds its own
+	// processes only in one of its namespace.
+	line := []string{s.unshare, "--pid", "--fork", "--kill-child", "--mount-proc", s.bwrap, "--die-with-parent", "--tmpfs", "/"}
 	for _, dir := range []string{"/usr", "/bin", "/lib", "/lib64"} { // what our two tools are linked with
 		line = append(line, "--ro-bind-try", dir, dir)
 	}
 	line = append(line,
-		// The second stage can mount a /proc only where it sees a whole one. Its own
-		// new root is made in /tmp.
-		"--bind", "/proc", "/proc", "--dir", "/tmp",
+		"--bind", "/proc", "/proc", "--dir", "/tmp", // where the second stage makes its new root
 		"--ro-bind", s.bwrap, tools+"/bwrap", "--ro-bind", s.setpriv, tools+"/setpriv",
 		"--tmpfs", stage)
 	line = append(line, c.layOut(stage)...)
@@ -200,7 +198,7 @@ func procArguments(c containment) []string {
 func (c containment) enter() []string {
 	args := []string{
 		"--unshare-pid", "--as-pid-1", "--unshare-ipc", "--unshare-uts", "--hostname", c.hostname,
-		"--info-fd", strconv.Itoa(infoFD), "--chdir", cmp.Or(c.workingDir, "/"), "--",
+		"--chdir", cmp.Or(c.workingDir, "/"), "--",
 	}
 	return append(args, c.command...)
 }
@@ -209,35 +207,27 @@ func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
 // process is a container's running process.
 type process struct {
-	pid    int           // of the container's process 1, on this machine
+	pid    int           // of the container's process 1, on this machine; 0 when it ended before it was seen
 	exited chan struct{} // closed when it and all its children are gone
 	code   int           // of the exit; 128+n after signal n; valid once exited
 }
 
-// start runs a containment. Where its file system cannot be laid out, the process
-// exits with 1 and bubblewrap's reason is in the log. The process ends with ours, however ours ends: bubblewrap
-// is killed by the kernel and takes its namespace along.
-func (s *sandbox) start(c containment) (*process, error) {
-	read, write, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = read.Close() }()
+// layOutLimit is how long bubblewrap may take to start a container's process.
+const layOutLimit = 30 * time.Second
 
-	line := s.commandLine(c)
-	cmd := &exec.Cmd{
-		Path: line[0], Args: line, Env: c.env, Dir: "/", Stdout: c.log, Stderr: c.log,
-		ExtraFiles: []*os.File{write},
+// start runs a containment. Where its file system cannot be laid out, the process exits
+// with 1 and bubblewrap's reason is in the log. The process ends with ours, however ours
+// ends: bubblewrap is killed by the kernel and takes its namespace along.
+func (s *sandbox) start(c containment) (*process, error) {
+	if c.hostPID && s.needsTwoStages(c) {
+		return nil, fmt.Errorf("sandbox: hostPID as user %d: played for root alone: %w", c.who.uid, fault.Invalid)
 	}
-	err = s.thread.Start(cmd)
-	_ = write.Close()
-	if err != nil {
+	line := s.commandLine(c)
+	cmd := &exec.Cmd{Path: line[0], Args: line, Env: c.env, Dir: "/", Stdout: c.log, Stderr: c.log}
+	if err := s.thread.Start(cmd); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
-
 	p := &process{exited: make(chan struct{})}
-	pid, err := s.containerPID(c, read, cmd.Process.Pid)
-	p.pid = pid
 	go func() {
 		var exit *exec.ExitError
 		if err := cmd.Wait(); errors.As(err, &exit) {
@@ -245,39 +235,38 @@ func (s *sandbox) start(c containment) (*process, error) {
 		}
 		close(p.exited)
 	}()
-	if errors.Is(err, fault.NotFound) && p.endsWithin(endOfTheQuick) { // a container may be quicker than we look
-		return p, nil
+	generations := 1
+	if s.needsTwoStages(c) {
+		generations = 3 // past both bwraps
 	}
-	if err != nil { // it says why on its standard error, which is the log
+	if !p.find(cmd.Process.Pid, generations) {
 		_ = cmd.Process.Kill()
 		<-p.exited
-		return nil, fmt.Errorf("sandbox: %w; bwrap exited with code %d, see the log: %w", err, p.code, fault.Unavailable)
+		return nil, fmt.Errorf("sandbox: bwrap started nothing in %s: %w", layOutLimit, fault.Unavailable)
 	}
 	return p, nil
 }
 
-// endOfTheQuick is how long bubblewrap may take to end after the process that it ran.
-const endOfTheQuick = 10 * time.Second
-
-// containerPID is the ID of the container's process 1, on this machine. It fails with
-// fault.NotFound where the process has ended before it was found.
-func (s *sandbox) containerPID(c containment, info io.Reader, bwrap int) (int, error) {
-	var child struct {
-		PID int `json:"child-pid"`
+// find looks for the container's process 1 until it is there or has ended, which a quick
+// one may have before it was seen. Bubblewrap would tell its ID (--info-fd), but of two stages
+// the ID within their namespace.
+func (p *process) find(bwrap, generations int) bool {
+	limit := time.After(layOutLimit)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if pid, err := descendant(bwrap, generations); err == nil {
+			p.pid = pid
+			return true
+		}
+		select {
+		case <-p.exited:
+			return true
+		case <-limit:
+			return false
+		case <-tick.C:
+		}
 	}
-	if err := json.NewDecoder(info).Decode(&child); err != nil {
-		return 0, fmt.Errorf("no process ID: %w", err)
-	}
-	if !s.needsTwoStages(c) {
-		return child.PID, nil
-	}
-	// What it says is true inside the first stage: the process is past process 1 of
-	// that stage and the second bwrap.
-	pid, err := descendant(bwrap, 3)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", err, fault.NotFound)
-	}
-	return pid, nil
 }
 
 // descendant is the first child's first child, and so on, so many generations down.
@@ -300,16 +289,6 @@ func exitCode(status syscall.WaitStatus) int {
 		return 128 + int(status.Signal())
 	}
 	return status.ExitStatus()
-}
-
-// endsWithin waits for the process's end, at most so long, and tells whether it came.
-func (p *process) endsWithin(limit time.Duration) bool {
-	select {
-	case <-p.exited:
-		return true
-	case <-time.After(limit):
-		return false
-	}
 }
 
 // signal sends a signal to the container's process 1; to one that is gone, nothing.
