@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // EnsureCommand returns the path of a command, and installs the Debian package that has
@@ -25,15 +26,21 @@ func EnsureFile(ctx context.Context, path, debianPackage string, progress io.Wri
 	})
 }
 
+// installing is held while this process installs: there is one dpkg, and what several need
+// is installed once. For other processes apt-get waits.
+var installing sync.Mutex
+
 // ensure returns what look finds, and installs a Debian package first when it finds
 // nothing: by apt-get, through sudo where we are not root. Where that is not possible,
 // the error says what line to run.
 func ensure(ctx context.Context, debianPackage string, progress io.Writer, look func() (string, error)) (string, error) {
+	installing.Lock()
+	defer installing.Unlock()
 	found, err := look()
 	if err == nil {
 		return found, nil
 	}
-	argv := []string{"apt-get", "install", "--yes", "--no-install-recommends", debianPackage}
+	argv := []string{"apt-get", "install", "--yes", "--no-install-recommends", "--option=DPkg::Lock::Timeout=600", debianPackage}
 	byHand := "sudo " + strings.Join(argv, " ")
 	if os.Geteuid() != 0 {
 		if _, err := exec.LookPath("sudo"); err != nil {
