@@ -248,7 +248,7 @@ func TestRightsAreTakenAway(t *testing.T) {
 				answers(ctx, t, pod, token, tc.want)
 			}
 			// A minute is ours, ten seconds are the apiserver's own cache; the rest is a busy machine.
-			if took := time.Since(taken); took > 90*time.Second {
+			if took := time.Since(taken); took > 2*time.Minute {
 				t.Errorf("refused after %s", took)
 			}
 		})

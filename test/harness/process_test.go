@@ -16,7 +16,7 @@ import (
 // shell runs a script as a process of a throw-away environment.
 func shell(t *testing.T, script string, change func(*ProcessSpec)) (*Process, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	thread := child.NewThread()
 	t.Cleanup(thread.Close)

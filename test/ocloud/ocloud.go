@@ -318,11 +318,14 @@ func (o *OCloud) waitServing(ctx context.Context) error {
 	return nil
 }
 
+// requestTimeout ends requests that hang. A busy machine may take long to answer.
+const requestTimeout = time.Minute
+
 func httpClient(ca []byte) *http.Client {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
 	return &http.Client{
-		Timeout:   10 * time.Second,
+		Timeout:   requestTimeout,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, MaxIdleConnsPerHost: 16},
 	}
 }

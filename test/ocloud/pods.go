@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/utils/ptr"
@@ -78,7 +77,7 @@ func (o *OCloud) DoAt(ctx context.Context, pod kubelet.PodInfo, method, path, to
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	one := &http.Client{Timeout: 10 * time.Second, Transport: transport}
+	one := &http.Client{Timeout: requestTimeout, Transport: transport}
 	return one.Do(request)
 }
 
