@@ -40,7 +40,7 @@ func TestDisableAndEnable(t *testing.T) {
 	for _, node := range []string{"r610-4", "ryzen-4"} {
 		eventuallyServer(ctx, t, toggled, node, "known again", operationalState("ENABLED"))
 	}
-	sameIDs(t, "enabled again", servers(ctx, t, toggled), before)
+	eventuallySameIDs(ctx, t, "enabled again", toggled, before)
 
 	disable(ctx, t, spoke)
 	eventually(ctx, t, "the end of the grace period", func(ctx context.Context) error {

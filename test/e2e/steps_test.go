@@ -68,8 +68,9 @@ const (
 	setOfNewcomer
 )
 
-// joinCluster joins a managed cluster, enables the add-on, and returns when the servers
-// are there. Its kubelet lives until life ends.
+// joinCluster joins a managed cluster, enables the add-on, and returns when the servers are
+// there with what their probes have found: the agent's first report may come before theirs.
+// Its kubelet lives until life ends.
 func joinCluster(life, ctx context.Context, name string, nodes ...machines.Machine) error {
 	defer mayBeEarly(name)()
 	if _, err := cloud.AddSpoke(life, name, nodes...); err != nil {
@@ -79,7 +80,10 @@ func joinCluster(life, ctx context.Context, name string, nodes ...machines.Machi
 		return err
 	}
 	return cloud.Eventually(ctx, "the servers of "+name, func(ctx context.Context) error {
-		return hasServers(ctx, name, len(nodes))
+		if err := hasServers(ctx, name, len(nodes)); err != nil {
+			return err
+		}
+		return haveElements(ctx, name)
 	})
 }
 
@@ -96,6 +100,16 @@ func hasServers(ctx context.Context, cluster string, want int) error {
 	servers, err := cloud.Servers(ctx, cluster)
 	if err == nil && len(servers) != want {
 		err = fmt.Errorf("servers of %s: %v, want %d", cluster, slices.Sorted(maps.Keys(servers)), want)
+	}
+	return err
+}
+
+func haveElements(ctx context.Context, cluster string) error {
+	servers, err := cloud.Servers(ctx, cluster)
+	for node, s := range servers {
+		if len(s.Elements) == 0 {
+			return fmt.Errorf("%s of %s has no elements: %w", node, cluster, ocloud.ErrNotYet)
+		}
 	}
 	return err
 }
@@ -164,6 +178,19 @@ func sameIDs(t *testing.T, when string, got, want map[string]ocloud.Resource) {
 	if got, want := resourceIDs(got), resourceIDs(want); !maps.Equal(got, want) {
 		t.Errorf("%s: resourceIds = %v, want %v", when, got, want)
 	}
+}
+
+// eventuallySameIDs waits until every server and element of a managed cluster is there under its
+// name again, after its probes have begun anew.
+func eventuallySameIDs(ctx context.Context, t *testing.T, when, cluster string, want map[string]ocloud.Resource) {
+	t.Helper()
+	eventually(ctx, t, "the resourceIds of "+cluster+", "+when, func(ctx context.Context) error {
+		servers, err := cloud.Servers(ctx, cluster)
+		if got, want := resourceIDs(servers), resourceIDs(want); err == nil && !maps.Equal(got, want) {
+			err = fmt.Errorf("resourceIds are %v, want %v: %w", got, want, ocloud.ErrNotYet)
+		}
+		return err
+	})
 }
 
 // cordon makes a node take no new work, or again; the smallest change of a node that a
