@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// authority signs certificates of callers.
+// authority signs certificates.
 type authority struct {
 	pem  []byte
 	leaf *x509.Certificate
@@ -35,11 +35,20 @@ func newAuthority(t *testing.T, name string) authority {
 // issue signs a certificate for a client.
 func (a authority) issue(t *testing.T, name string) tls.Certificate {
 	t.Helper()
+	return a.sign(t, func(c *x509.Certificate) {
+		c.Subject.CommonName, c.ExtKeyUsage = name, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	})
+}
+
+// sign signs a certificate for a new key; say what it is for.
+func (a authority) sign(t *testing.T, say func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
 	key := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotBefore: a.leaf.NotBefore, NotAfter: a.leaf.NotAfter,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		SerialNumber: must[*big.Int](t)(rand.Int(rand.Reader, big.NewInt(1<<62))), NotBefore: a.leaf.NotBefore, NotAfter: a.leaf.NotAfter,
+		KeyUsage: x509.KeyUsageDigitalSignature,
 	}
+	say(template)
 	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, a.leaf, key.Public(), a.key))
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: must[*x509.Certificate](t)(x509.ParseCertificate(der))}
 }

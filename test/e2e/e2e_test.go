@@ -51,7 +51,7 @@ const leaseDuration = 6 * time.Second
 const removalGrace = 40 * time.Second
 
 // The conformance suite sends more requests than a client may, and hundreds with tokens
-// that are none. The limits themselves are tried in pkg/server.
+// that are none. TestRateLimits has a manager with limits.
 const (
 	anyRate     = "--client-qps=0"
 	anyFailures = "--auth-failures-per-minute=0"

@@ -110,7 +110,7 @@ func visitor(certificate *tls.Certificate, replica ...kubelet.PodInfo) *http.Cli
 			return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(pod.IP, "8443"))
 		}
 	}
-	return &http.Client{Timeout: 20 * time.Second, Transport: transport}
+	return &http.Client{Timeout: time.Minute, Transport: transport}
 }
 
 // visit sends a request without a body and returns the status of the answer.
@@ -188,6 +188,7 @@ func (w *trusting) callers(t *testing.T) {
 // load asks all the time, over a new connection each time, with what the caller has now.
 type load struct {
 	badge    atomic.Pointer[badge]
+	every    time.Duration // between an answer and the next request
 	asked    atomic.Int64
 	mu       sync.Mutex
 	failures []string
@@ -200,14 +201,15 @@ type badge struct {
 	client *http.Client
 }
 
-func newLoad(ctx context.Context, c badge) *load {
+func newLoad(ctx context.Context, c badge, every time.Duration) *load {
 	ctx, end := context.WithCancel(ctx)
-	l := &load{end: end}
+	l := &load{end: end, every: every}
 	l.badge.Store(&c)
 	for range 4 {
 		l.done.Go(func() {
 			for ctx.Err() == nil {
 				l.ask(ctx)
+				pause(ctx, l.every)
 			}
 		})
 	}
@@ -237,12 +239,23 @@ func (l *load) more(ctx context.Context, t *testing.T, n int64) {
 	})
 }
 
+// check ends the load, none of which may have failed.
+func (l *load) check(t *testing.T) {
+	t.Helper()
+	l.end()
+	l.done.Wait()
+	t.Logf("%d requests, %d of them failed", l.asked.Load(), len(l.failures))
+	if len(l.failures) > 0 {
+		t.Errorf("%d of %d requests failed: %s", len(l.failures), l.asked.Load(), strings.Join(l.failures[:min(5, len(l.failures))], "; "))
+	}
+}
+
 // rotation changes everything that is secret or trusted while requests come in all the time,
 // none of which fails.
 func (w *trusting) rotation(t *testing.T) {
 	ctx := t.Context()
 	first := must[tls.Certificate](t)(w.Issuer.IssueClient(ocloud.ClientViewer))
-	l := newLoad(ctx, badge{must[string](t)(w.Issuer.Token(ctx, ocloud.ClientViewer)), visitor(&first)})
+	l := newLoad(ctx, badge{must[string](t)(w.Issuer.Token(ctx, ocloud.ClientViewer)), visitor(&first)}, 0)
 	defer l.end()
 	w.change(func(s *apiv1alpha1.InventorySpec) { s.Authentication.ClientCertificates.Required = true })
 	l.more(ctx, t, 20)
@@ -289,12 +302,7 @@ func (w *trusting) rotation(t *testing.T) {
 		step.do()
 		l.more(ctx, t, 20)
 	}
-	l.end()
-	l.done.Wait()
-	t.Logf("%d requests, %d of them failed", l.asked.Load(), len(l.failures))
-	if len(l.failures) > 0 {
-		t.Errorf("%d of %d requests failed: %s", len(l.failures), l.asked.Load(), strings.Join(l.failures[:min(5, len(l.failures))], "; "))
-	}
+	l.check(t)
 	w.bundle(ocloud.BundleCallers, w.Issuer.ClientCA())
 	w.change(func(s *apiv1alpha1.InventorySpec) { s.Authentication.ClientCertificates.Required = false })
 }
