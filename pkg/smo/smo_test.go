@@ -38,7 +38,7 @@ var toLoopback = Options{AllowNetworks: []string{"127.0.0.1"}, AllowHTTP: true}
 
 func get(t testing.TB, c *Client, target string) (*http.Response, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {

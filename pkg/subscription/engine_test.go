@@ -165,7 +165,7 @@ func (c *consumer) notes() []note {
 // await returns what arrived when there are n notifications.
 func (c *consumer) await(t testing.TB, n int) []note {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		if got := c.notes(); len(got) >= n {
 			return got
@@ -299,7 +299,7 @@ func (w *world) eventually(what string, holds func() bool, describe func() strin
 	w.t.Helper()
 	ticker := time.NewTicker(2 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for !holds() {
 		select {
 		case <-ticker.C:
@@ -608,7 +608,7 @@ func TestNewLeaderFencesTheOld(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), store.ErrFenced.Error()) {
 			t.Errorf("Run = %v, want ErrFenced", err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the old leader goes on")
 	}
 }
