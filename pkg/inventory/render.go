@@ -21,8 +21,22 @@ type renderedServer struct {
 	signature   *filter.Signature
 }
 
-// render encodes a view. No view has a value that cannot be encoded, so an error is a
-// fault in this package.
+// Views that are the same in both versions of the API are beside what they show, those that
+// differ in v1.go and v2.go. A tag o2:"open" is on what the standard leaves to us: there a
+// filter may ask for any name.
+
+// encoded returns the JSON of a view. No view has a value that cannot be encoded, so an error
+// is a fault in this package.
+func encoded(view any) []byte {
+	b, err := rest.Encode(view)
+	if err != nil {
+		panic(fmt.Sprintf("inventory record %T: %v", view, err))
+	}
+	return b
+}
+
+// render encodes a view with what lists and ETags need of it. As with encoded, an
+// error is a fault in this package.
 func render(a rest.Attributes, view any) rest.Encoded {
 	e, err := a.Encode(view)
 	if err != nil {
