@@ -26,10 +26,9 @@ import (
 	"github.com/o2ims/o2ims/pkg/report"
 	"github.com/o2ims/o2ims/pkg/rest"
 	"github.com/o2ims/o2ims/pkg/server"
-	"github.com/o2ims/o2ims/pkg/smo"
-	"github.com/o2ims/o2ims/pkg/store"
 	"github.com/o2ims/o2ims/pkg/subscription"
 	"github.com/o2ims/o2ims/test/contract/conformance"
+	"github.com/o2ims/o2ims/test/contract/serve"
 )
 
 func TestMain(m *testing.M) {
@@ -89,22 +88,12 @@ func routes(t testing.TB, r *mux.Router, access inventory.Access, majors ...stri
 	t.Helper()
 	a := api(t, access, majors...)
 	a.Routes(r)
-	db, err := store.Open(store.Options{URL: store.Embedded, Timeout: 20 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	if err := db.Prepare(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	out, err := smo.New(smo.Options{Timeout: time.Second}, smo.Parts{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	with := serve.NewBacking(t)
 	service := subscription.Service{Name: "inventory", Versions: majors, Kinds: func(version string) subscription.Kinds { return a.ObjectTypes(version) }}
-	options := subscription.Options{MaxSubscriptions: 100, CallbackCheck: string(subscription.CheckOff), DuplicateStatus: 400}
 	pager := rest.NewPager(rest.PagingOptions{Size: 3, Decimal: true, BaseURL: serviceURI}, make([]byte, rest.MarkerKeyBytes))
-	subscription.NewAPI(options, subscription.APIParts{Store: db, Service: service, Callbacks: out, Pager: pager, Access: access, BaseURL: serviceURI}).Routes(r, inventory.BasePath)
+	subscription.NewAPI(with.Delivery, subscription.APIParts{
+		Store: with.Store, Service: service, Callbacks: with.Callback, Pager: pager, Access: access, BaseURL: serviceURI,
+	}).Routes(r, inventory.BasePath)
 }
 
 // startServer starts the manager's server on loopback and returns it as a target.
@@ -113,8 +102,7 @@ func startServer(t testing.TB, majors ...string) conformance.Target {
 	clients, clock, registry := apiserver(), auth.SystemClock{}, prometheus.NewRegistry()
 	authorizer := auth.NewAuthorizer(clients.AuthorizationV1().SubjectAccessReviews(), clock)
 	tokens := auth.NewTokenReviews(clients.AuthenticationV1().TokenReviews(), []string{"o2ims"}, clock)
-	secrets := clients.CoreV1().Secrets(namespace)
-	s, err := server.New(
+	s := serve.Start(t,
 		server.Options{BindAddress: "127.0.0.1", CertSecret: "o2ims-serving-cert", ServiceName: "o2ims", Namespace: namespace, ExternalURL: serviceURI},
 		server.Parts{
 			Mounts: []server.Mount{
@@ -123,45 +111,11 @@ func startServer(t testing.TB, majors ...string) conformance.Target {
 			},
 			Gate:    auth.NewGate(auth.ByIssuer{Default: tokens}, authorizer, registry),
 			Metrics: registry,
-			Secrets: secrets,
+			Secrets: clients.CoreV1().Secrets(namespace),
 		})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Listen(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("server: %v", err)
-		}
-	})
 	return conformance.Target{
-		URL: "https://" + s.APIAddress(), Token: adminToken, ReaderToken: readerToken, CA: certificateOf(t, clients),
+		URL: s.URL, Token: adminToken, ReaderToken: readerToken, CA: s.CA,
 		Majors: majors, Monitoring: true, NoSkip: true, Seed: 1,
-	}
-}
-
-// certificateOf waits for the server's own CA.
-func certificateOf(t testing.TB, clients *fake.Clientset) []byte {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		secret, err := clients.CoreV1().Secrets(namespace).Get(t.Context(), "o2ims-serving-cert", metav1.GetOptions{})
-		if err == nil && len(secret.Data["ca.crt"]) > 0 {
-			return secret.Data["ca.crt"]
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("the server has no certificate: %v", err)
-		case <-tick.C:
-		}
 	}
 }
 

@@ -14,35 +14,23 @@ import (
 	"github.com/o2ims/o2ims/pkg/alarm"
 	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/pkg/rest"
-	"github.com/o2ims/o2ims/pkg/smo"
 	"github.com/o2ims/o2ims/pkg/store"
-	"github.com/o2ims/o2ims/pkg/subscription"
+	"github.com/o2ims/o2ims/test/contract/serve"
 )
 
 // monitoringRoutes registers the monitoring of an O-Cloud on which all that can happen to
 // alarms has happened.
 func monitoringRoutes(t testing.TB, r *mux.Router, access auth.Access, majors ...string) {
 	t.Helper()
-	db, err := store.Open(store.Options{URL: store.Embedded, Timeout: 20 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	if err := db.Prepare(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	if err := raise(db, alarms()...); err != nil {
-		t.Fatal(err)
-	}
-	out, err := smo.New(smo.Options{Timeout: time.Second}, smo.Parts{})
-	if err != nil {
+	with := serve.NewBacking(t)
+	if err := raise(with.Store, alarms()...); err != nil {
 		t.Fatal(err)
 	}
 	alarm.NewAPI(alarm.APIOptions{Versions: majors}, alarm.Parts{
-		Records: alarm.NewRedisRecords(db, alarm.Configuration{RetentionDays: 1}), Store: db, Callbacks: out, Access: access,
-		Subscriptions: subscription.Options{MaxSubscriptions: 100, CallbackCheck: string(subscription.CheckOff), DuplicateStatus: 400},
-		Pager:         rest.NewPager(rest.PagingOptions{Size: 3, Decimal: true, BaseURL: serviceURI}, make([]byte, rest.MarkerKeyBytes)),
-		BaseURL:       serviceURI, GlobalCloudID: func() string { return "18f2dc90-b375-47dd-b8dc-ae80072e6cdb" }, Now: time.Now,
+		Records: alarm.NewRedisRecords(with.Store, alarm.Configuration{RetentionDays: 1}),
+		Store:   with.Store, Callbacks: with.Callback, Subscriptions: with.Delivery, Access: access,
+		Pager:   rest.NewPager(rest.PagingOptions{Size: 3, Decimal: true, BaseURL: serviceURI}, make([]byte, rest.MarkerKeyBytes)),
+		BaseURL: serviceURI, GlobalCloudID: func() string { return "18f2dc90-b375-47dd-b8dc-ae80072e6cdb" }, Now: time.Now,
 	}).Routes(r)
 }
 

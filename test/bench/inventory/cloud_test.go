@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +30,7 @@ import (
 	"github.com/o2ims/o2ims/pkg/report"
 	"github.com/o2ims/o2ims/pkg/rest"
 	"github.com/o2ims/o2ims/pkg/server"
+	"github.com/o2ims/o2ims/test/contract/serve"
 	"github.com/o2ims/o2ims/test/harness/fleet"
 )
 
@@ -145,48 +145,16 @@ func (c *cloud) start(b testing.TB, pageSize int) {
 	authorizer := auth.NewAuthorizer(allowing{}, auth.SystemClock{})
 	api := inventory.NewAPI(c.model, authorizer, inventory.APIOptions{Versions: []string{"v1", "v2"}},
 		rest.NewPager(rest.PagingOptions{Size: pageSize, Decimal: true}, []byte("a key of replicas")))
-	secrets := fake.NewClientset().CoreV1().Secrets("o2ims")
-	s, err := server.New(server.Options{BindAddress: "127.0.0.1", CertSecret: "cert", ServiceName: "o2ims", Namespace: "o2ims"}, server.Parts{
+	s := serve.Start(b, server.Options{BindAddress: "127.0.0.1", CertSecret: "cert", ServiceName: "o2ims", Namespace: "o2ims"}, server.Parts{
 		Mounts: []server.Mount{
 			{Prefix: inventory.BasePath, Routes: api.Routes},
 			{Prefix: memoryBase, Routes: func(r *mux.Router) { r.Handle(memoryBase, rest.Methods{http.MethodGet: c.inMemory}) }},
 		},
-		Gate: auth.NewGate(everybody{}, authorizer, registry), Metrics: registry, Secrets: secrets,
+		Gate: auth.NewGate(everybody{}, authorizer, registry), Metrics: registry, Secrets: fake.NewClientset().CoreV1().Secrets("o2ims"),
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := s.Listen(); err != nil {
-		b.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	b.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			b.Error(err)
-		}
-	})
-	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
-		r, err := http.Get("http://" + s.HealthAddress() + "/readyz")
-		if err == nil {
-			_ = r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				break
-			}
-		}
-		if time.Now().After(deadline) {
-			b.Fatal("the server is not ready")
-		}
-	}
-	secret, err := secrets.Get(ctx, "cert", metav1.GetOptions{})
-	if err != nil {
-		b.Fatal(err)
-	}
 	trusted := x509.NewCertPool()
-	trusted.AppendCertsFromPEM(secret.Data["ca.crt"])
-	c.url, c.handler = "https://"+s.APIAddress(), s.Handler()
+	trusted.AppendCertsFromPEM(s.CA)
+	c.url, c.handler = s.URL, s.Handler()
 	c.client = &http.Client{Transport: &http.Transport{DisableCompression: true,
 		TLSClientConfig: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS13}}}
 }
