@@ -3,7 +3,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -13,8 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/o2ims/o2ims/test/child"
 )
 
 // ErrMissing means that a program is not on this machine.
@@ -100,10 +100,7 @@ const Host = "127.0.0.88"
 type Server struct {
 	Address string // host:port
 
-	program Program
-	log     string
-	cmd     *exec.Cmd
-	done    chan struct{} // closed when it has ended
+	process *child.Process
 }
 
 // Start runs a proxy and returns when it has answered a TLS handshake. configuration is given
@@ -117,65 +114,39 @@ func Start(ctx context.Context, p Program, dir string, configuration func(listen
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Server{program: p, log: filepath.Join(dir, p.name+".log"), done: make(chan struct{})}
-	if s.Address, err = freeAddress(); err != nil {
+	address, err := freeAddress()
+	if err != nil {
 		return nil, err
 	}
 	file := filepath.Join(dir, p.name+".conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, p.frame, dir, configuration(s.Address)), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, p.frame, dir, configuration(address)), 0o600); err != nil {
 		return nil, err
 	}
-	if err := s.spawn(path, dir, file); err != nil {
+	cmd := exec.Command(path, p.args(dir, file)...)
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
+	process, err := child.Run(cmd, filepath.Join(dir, p.name+".log"))
+	if err != nil {
 		return nil, err
 	}
-	if err := s.ready(ctx); err != nil {
+	s := &Server{Address: address, process: process}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := process.Await(ctx, 5*time.Millisecond, s.shakesHands); err != nil {
 		s.Stop()
-		return nil, fmt.Errorf("%s: %w\n%s", p, err, s.Log())
+		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) spawn(path, dir, file string) error {
-	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+// shakesHands tells whether the proxy answers a TLS handshake.
+func (s *Server) shakesHands(ctx context.Context) error {
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // whoever it is
+	connection, err := dialer.DialContext(ctx, "tcp", s.Address)
 	if err != nil {
 		return err
 	}
-	defer log.Close() // the child has its own
-	s.cmd = exec.Command(path, s.program.args(dir, file)...)
-	s.cmd.Dir = dir
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := start(s.cmd); err != nil {
-		return err
-	}
-	go func() {
-		_ = s.cmd.Wait() // how it ended is in its log
-		close(s.done)
-	}()
-	return nil
-}
-
-// ready waits until the proxy shakes hands.
-func (s *Server) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // whoever it is
-	for {
-		connection, err := dialer.DialContext(ctx, "tcp", s.Address)
-		if err == nil {
-			return connection.Close()
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-s.done:
-			return fmt.Errorf("it ended: %w", err)
-		case <-tick.C:
-		}
-	}
+	return connection.Close()
 }
 
 func freeAddress() (string, error) {
@@ -187,26 +158,11 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// Stop ends the proxy. It is safe to call twice.
-func (s *Server) Stop() {
-	select {
-	case <-s.done: // its id may be somebody else's by now
-		return
-	default:
-	}
-	_ = s.cmd.Process.Kill() // gone already is what we want; it has nothing to save
-	<-s.done
-}
+// Stop ends the proxy, which has nothing to save. It is safe to call twice.
+func (s *Server) Stop() { s.process.Kill() }
 
 // PID is the process of the proxy.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
+func (s *Server) PID() int { return s.process.PID() }
 
 // Log is the end of what the proxy wrote.
-func (s *Server) Log() string {
-	text, err := os.ReadFile(s.log)
-	if err != nil {
-		return err.Error()
-	}
-	const size = 8000
-	return string(bytes.TrimSpace(text[max(0, len(text)-size):]))
-}
+func (s *Server) Log() string { return s.process.LogTail() }
