@@ -26,9 +26,9 @@ import (
 	"github.com/o2ims/o2ims/pkg/inventory"
 	"github.com/o2ims/o2ims/pkg/rest"
 	"github.com/o2ims/o2ims/pkg/server"
-	"github.com/o2ims/o2ims/pkg/smo"
 	"github.com/o2ims/o2ims/pkg/store"
 	"github.com/o2ims/o2ims/pkg/subscription"
+	"github.com/o2ims/o2ims/test/contract/serve"
 	"github.com/o2ims/o2ims/test/harness"
 )
 
@@ -77,15 +77,11 @@ func Start(t testing.TB, cluster *harness.Cluster, change ...func(*server.Option
 	for _, c := range change {
 		c(&options)
 	}
-	s, err := server.New(options, server.Parts{
+	s := serve.Start(t, options, server.Parts{
 		Mounts: apis(t, authorizer), Gate: auth.NewGate(callers, authorizer, registry), Metrics: registry,
 		Secrets: client.CoreV1().Secrets(Namespace), ClientCAs: callers.ClientCAs, TrustedProxy: callers.TrustsProxy,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, s)
-	return &Server{URL: "https://" + s.APIAddress(), Metrics: registry, Callers: callers, Client: client, CA: certificateOf(t, client)}
+	return &Server{URL: s.URL, Metrics: registry, Callers: callers, Client: client, CA: s.CA}
 }
 
 // asManager is a client with the rights that the chart gives to the manager.
@@ -100,42 +96,6 @@ func asManager(ctx context.Context, cluster *harness.Cluster) (kubernetes.Interf
 	}
 	config.QPS = -1 // the apiserver's own fairness will do
 	return kubernetes.NewForConfig(config)
-}
-
-func run(t testing.TB, s *server.Server) {
-	t.Helper()
-	if err := s.Listen(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("server: %v", err)
-		}
-	})
-}
-
-// certificateOf waits for the server's own CA.
-func certificateOf(t testing.TB, client kubernetes.Interface) []byte {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		kept, err := client.CoreV1().Secrets(Namespace).Get(ctx, secret, metav1.GetOptions{})
-		if err == nil && len(kept.Data["ca.crt"]) > 0 {
-			return kept.Data["ca.crt"]
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("the server has no certificate: %v", err)
-		case <-tick.C:
-		}
-	}
 }
 
 // WaitUntilAllowed waits until the apiserver has read the roles and bindings by which somebody
@@ -174,34 +134,22 @@ func apis(t testing.TB, access inventory.Access) []server.Mount {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := store.Open(store.Options{URL: store.Embedded, Timeout: 10 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	if err := db.Prepare(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	out, err := smo.New(smo.Options{Timeout: time.Second}, smo.Parts{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	with := serve.NewBacking(t)
 	pager := rest.NewPager(rest.PagingOptions{Size: 100, BaseURL: externalURL}, make([]byte, rest.MarkerKeyBytes))
 	versions := []string{"v1", "v2"}
-	delivery := subscription.Options{MaxSubscriptions: 100, CallbackCheck: string(subscription.CheckOff), DuplicateStatus: 400}
-
 	api := inventory.NewAPI(model, access, inventory.APIOptions{Versions: versions}, pager)
-	subscriptions := subscription.NewAPI(delivery, subscription.APIParts{
-		Store: db, Callbacks: out, Pager: pager, BaseURL: externalURL, Service: subscription.Service{
+	subscriptions := subscription.NewAPI(with.Delivery, subscription.APIParts{
+		Store: with.Store, Callbacks: with.Callback, Pager: pager, BaseURL: externalURL, Service: subscription.Service{
 			Name: "inventory", Versions: versions, Kinds: func(version string) subscription.Kinds { return api.ObjectTypes(version) },
 		},
 	})
 	alarms := alarm.NewAPI(alarm.APIOptions{Versions: versions}, alarm.Parts{
-		Records: alarm.NewRedisRecords(db, alarm.Configuration{RetentionDays: 1}), Store: db, Callbacks: out, Subscriptions: delivery,
+		Records: alarm.NewRedisRecords(with.Store, alarm.Configuration{RetentionDays: 1}),
+		Store:   with.Store, Callbacks: with.Callback, Subscriptions: with.Delivery,
 		Pager: pager, BaseURL: externalURL, GlobalCloudID: func() string { return "" }, Now: time.Now,
 	})
-	follower := alarm.NewIngest(alarm.IngestOptions{Registerer: prometheus.NewRegistry()}, db, func() *store.Term { return nil }, nil)
-	admin := subscription.Admin{Store: db, Clusters: func(context.Context) ([]subscription.ClusterLedger, error) { return nil, nil }}
+	follower := alarm.NewIngest(alarm.IngestOptions{Registerer: prometheus.NewRegistry()}, with.Store, func() *store.Term { return nil }, nil)
+	admin := subscription.Admin{Store: with.Store, Clusters: func(context.Context) ([]subscription.ClusterLedger, error) { return nil, nil }}
 	return []server.Mount{
 		{Prefix: inventory.BasePath, Routes: func(r *mux.Router) {
 			api.Routes(r)
