@@ -92,7 +92,10 @@ func readRecipes(t *testing.T) recipes {
 			if p := inventory.Spec.Authentication.TrustedProxies; p != nil {
 				r.inventories[p.Header] = inventory.Spec
 			}
-		case "":
+		case "": // annotations alone, or something else that is no object
+			if !strings.HasPrefix(block, annotation) {
+				continue
+			}
 			if err := yaml.Unmarshal([]byte(block), &r.optional); err != nil {
 				t.Fatalf("%v in\n%s", err, block)
 			}
