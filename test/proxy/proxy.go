@@ -1,4 +1,4 @@
-// Package proxy runs real nginx and real HAProxy for tests: on ports of their own, with
+// Package proxy runs real nginx and real HAProxy for tests: on ports of 127.0.0.1, with
 // configuration and log in folders of their own.
 package proxy
 
@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/o2ims/o2ims/test/child"
+	"github.com/o2ims/o2ims/test/port"
 )
 
 // ErrMissing means that a program is not on this machine.
@@ -92,13 +92,9 @@ func (p Program) path() (string, error) {
 	return "", fmt.Errorf("%s: %w", p, ErrMissing)
 }
 
-// Host is the address that proxies listen on. No connection goes out from it, so a port of it
-// that is free stays so until a proxy has it.
-const Host = "127.0.0.88"
-
 // Server is a running proxy.
 type Server struct {
-	Address string // host:port
+	Address string // 127.0.0.1:port
 
 	process *child.Process
 }
@@ -114,10 +110,11 @@ func Start(ctx context.Context, p Program, dir string, configuration func(listen
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	address, err := freeAddress()
+	number, err := port.Keep()
 	if err != nil {
 		return nil, err
 	}
+	address := fmt.Sprintf("127.0.0.1:%d", number)
 	file := filepath.Join(dir, p.name+".conf")
 	if err := os.WriteFile(file, fmt.Appendf(nil, p.frame, dir, configuration(address)), 0o600); err != nil {
 		return nil, err
@@ -147,15 +144,6 @@ func (s *Server) shakesHands(ctx context.Context) error {
 		return err
 	}
 	return connection.Close()
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(Host, "0"))
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // Stop ends the proxy, which has nothing to save. It is safe to call twice.

@@ -165,7 +165,7 @@ func (w *world) start(t *testing.T, s *site, inventory apiv1alpha1.InventorySpec
 
 	f := files{dir: t.TempDir(), server: s.server, upstream: strings.TrimPrefix(s.server.URL, "https://")}
 	pair := w.authority.Client("proxy", func(c *x509.Certificate) {
-		c.ExtKeyUsage, c.IPAddresses = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, []net.IP{net.ParseIP(proxy.Host)}
+		c.ExtKeyUsage, c.IPAddresses = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, []net.IP{net.IPv4(127, 0, 0, 1)}
 	})
 	s.ca = w.authority.PEM()
 	certificate, key, err := oidcprovider.PEM(pair)
