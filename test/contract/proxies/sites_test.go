@@ -43,6 +43,7 @@ type site struct {
 
 	demands bool // the proxy lets nobody in without a certificate
 	binds   bool // the manager takes no token that is bound to none
+	urls    int  // the longest URL that the proxy takes, bytes; 0: longer ones than the manager
 
 	server *hub.Server
 	config auth.Config // of the server
@@ -54,7 +55,7 @@ type site struct {
 type recipes struct {
 	ingress     map[string]string                    // annotations
 	optional    map[string]string                    // those that differ where certificates are optional
-	httpSnippet string                               // of ingress-nginx' ConfigMap
+	controller  map[string]string                    // ingress-nginx' ConfigMap, for those
 	haproxy     string                               // configuration
 	verify      string                               // of the IngressController, as HAProxy spells it
 	inventories map[string]apiv1alpha1.InventorySpec // by the header of their proxies
@@ -81,7 +82,7 @@ func readRecipes(t *testing.T) recipes {
 				r.ingress = object.Metadata.Annotations
 			}
 		case "ConfigMap":
-			r.httpSnippet = object.Data["http-snippet"]
+			r.controller = object.Data
 		case "IngressController":
 			r.verify = strings.ToLower(object.Spec.ClientTLS.ClientCertificatePolicy)
 		case "Inventory":
@@ -102,7 +103,7 @@ func readRecipes(t *testing.T) recipes {
 		}
 	}
 	r.haproxy = strings.Join(hub.Blocks(t, document, "haproxy"), "")
-	if r.ingress == nil || r.optional == nil || r.httpSnippet == "" || r.haproxy == "" || r.verify != "optional" || len(r.inventories) != 2 {
+	if r.ingress == nil || r.optional == nil || r.controller == nil || r.haproxy == "" || r.verify != "optional" || len(r.inventories) != 2 {
 		t.Fatalf("docs/%s has not what this test tries: %+v", document, r)
 	}
 	return r
@@ -116,10 +117,10 @@ func (w *world) startSites(t *testing.T) []*site {
 	lenient := func(c *auth.Config) { c.Certificates.Required = false }
 	optional := merged(r.ingress, r.optional)
 	all := []*site{
-		w.start(t, &site{name: "ingress-nginx", program: proxy.Nginx, demands: true}, r.inventories[auth.HeaderXFCC], nil,
-			func(f files) string { return w.ingress(t, f, r.ingress, "") }, tls13),
+		w.start(t, &site{name: "ingress-nginx", program: proxy.Nginx, demands: true, urls: 8 << 10}, r.inventories[auth.HeaderXFCC], nil,
+			func(f files) string { return w.ingress(t, f, r.ingress, nil) }, tls13),
 		w.start(t, &site{name: "ingress-nginx, optional", program: proxy.Nginx}, r.inventories[auth.HeaderXFCC], lenient,
-			func(f files) string { return w.ingress(t, f, optional, r.httpSnippet) }),
+			func(f files) string { return w.ingress(t, f, optional, r.controller) }),
 		w.start(t, &site{name: "router", program: proxy.HAProxy, binds: true}, r.inventories[auth.HeaderHAProxy], nil,
 			func(f files) string { return router(f, "optional") }, tls13),
 		w.start(t, &site{name: "router, required", program: proxy.HAProxy, binds: true, demands: true}, r.inventories[auth.HeaderHAProxy], nil,
@@ -233,15 +234,25 @@ func (w *world) callers(t *testing.T, spec apiv1alpha1.InventorySpec) auth.Confi
 const annotation = "nginx.ingress.kubernetes.io/"
 
 // ingress is nginx as ingress-nginx configures it, with its defaults, by an Ingress with
-// these annotations. It knows no others than the document has. Two things are harder than
+// these annotations and a ConfigMap of its own. It knows no others than the document has. Two things are harder than
 // its defaults: clients may resume sessions by tickets, and share one connection.
 //
 // Source: kubernetes/ingress-nginx, rootfs/etc/nginx/template/nginx.tmpl, and what
 // internal/ingress/annotations/proxyssl and authtls make of annotations.
-func (w *world) ingress(t *testing.T, f files, annotations map[string]string, httpSnippet string) string {
+func (w *world) ingress(t *testing.T, f files, annotations, controller map[string]string) string {
 	t.Helper()
-	var outer, inner strings.Builder
-	protocols := "TLSv1 TLSv1.1 TLSv1.2"
+	var outer, server, inner strings.Builder
+	protocols, buffers := "TLSv1 TLSv1.1 TLSv1.2", "4 8k"
+	for name, value := range controller {
+		switch name {
+		case "http-snippet":
+			outer.WriteString(value)
+		case "large-client-header-buffers":
+			buffers = value
+		default:
+			t.Fatalf("nobody has said what %s does", name)
+		}
+	}
 	for name, value := range annotations {
 		switch strings.TrimPrefix(name, annotation) {
 		case "backend-protocol":
@@ -262,9 +273,9 @@ func (w *world) ingress(t *testing.T, f files, annotations map[string]string, ht
 		case "proxy-ssl-protocols":
 			protocols = value
 		case "auth-tls-secret":
-			fmt.Fprintf(&outer, "ssl_client_certificate %s;\nssl_verify_depth 1;\n", f.write(t, "auth-tls-ca.pem", w.secret(t, f.server, value)["ca.crt"]))
+			fmt.Fprintf(&server, "ssl_client_certificate %s;\nssl_verify_depth 1;\n", f.write(t, "auth-tls-ca.pem", w.secret(t, f.server, value)["ca.crt"]))
 		case "auth-tls-verify-client":
-			fmt.Fprintf(&outer, "ssl_verify_client %s;\n", value)
+			fmt.Fprintf(&server, "ssl_verify_client %s;\n", value)
 		case "configuration-snippet":
 			inner.WriteString(value)
 		default:
@@ -272,6 +283,7 @@ func (w *world) ingress(t *testing.T, f files, annotations map[string]string, ht
 		}
 	}
 	return fmt.Sprintf(`%[1]s
+large_client_header_buffers %[9]s;
 ssl_session_cache shared:SSL:1m;
 ssl_session_tickets on;
 upstream manager {
@@ -299,7 +311,7 @@ server {
     proxy_pass https://manager;
   }
 }
-`, httpSnippet, f.upstream, f.listen, f.certificate, &outer, proxyAddress, protocols, &inner)
+`, &outer, f.upstream, f.listen, f.certificate, &server, proxyAddress, protocols, &inner, buffers)
 }
 
 // secret is what ingress-nginx reads from the namespace of the manager: what the manager made
@@ -383,8 +395,9 @@ func own(t *testing.T, f files, text string) string {
 	return haproxyDefaults + text
 }
 
-// client is one that calls through the proxy, and keeps its connection.
-func (s *site) client(certificate *tls.Certificate, http2 bool) *http.Client {
+// client is one that calls through the proxy, and keeps its connection until the test ends.
+func (s *site) client(t *testing.T, certificate *tls.Certificate, http2 bool) *http.Client {
+	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.ca)
 	config := &tls.Config{RootCAs: roots}
@@ -392,7 +405,9 @@ func (s *site) client(certificate *tls.Certificate, http2 bool) *http.Client {
 		// Whoever the proxy trusts: a hostile client does not look at that.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
 	}
-	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: http2, DialContext: from(smoAddress)}}
+	c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: http2, DialContext: from(smoAddress)}}
+	t.Cleanup(c.CloseIdleConnections)
+	return c
 }
 
 // url is where the proxy serves a path.

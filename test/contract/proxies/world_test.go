@@ -103,8 +103,8 @@ func (w *world) certify(t *testing.T) {
 	}
 }
 
-// grandNames make a certificate of nearly 5 kB, more than any in use.
-const grandNames = 100
+// grandNames make a certificate of nearly 8 kB, more than any in use.
+const grandNames = 200
 
 func (w *world) issueTokens(ctx context.Context, t *testing.T) {
 	t.Helper()
