@@ -439,6 +439,15 @@ func TestManifestsTakeNoMoreThanTheyNeed(t *testing.T) {
 			t.Errorf("the agent mounts %s of its host", v.HostPath.Path)
 		}
 	}
+	var mounted []string
+	for _, v := range find[*appsv1.DaemonSet](t, objects).Spec.Template.Spec.Volumes {
+		if v.HostPath != nil {
+			mounted = append(mounted, v.HostPath.Path)
+		}
+	}
+	if want := []string{"/sys", "/proc", "/etc/os-release"}; !slices.Equal(mounted, want) { // which every node has: a pod waits for what is missing
+		t.Errorf("the probe mounts %q of its host, want %q", mounted, want)
+	}
 
 	got := map[string][]string{}
 	for _, o := range objects {

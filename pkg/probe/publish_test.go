@@ -285,12 +285,12 @@ func TestRunSaysOnceWhatIsMissing(t *testing.T) {
 
 func TestRunOnce(t *testing.T) {
 	var out bytes.Buffer
-	err := Run(context.Background(), Options{Once: true, HostRoot: tree(t, map[string]string{"etc/machine-id": "3d12\n"}), NodeName: "here", Out: &out})
+	err := Run(context.Background(), Options{Once: true, HostRoot: tree(t, map[string]string{"etc/os-release": "PRETTY_NAME=\"Edge Linux\"\n"}), NodeName: "here", Out: &out})
 	var got []hardware.Observation
 	if err != nil || json.Unmarshal(out.Bytes(), &got) != nil {
 		t.Fatalf("Run = %v, printed %s", err, out.String())
 	}
-	if len(got) != 1 || got[0].Machine.Name != "here" || got[0].Machine.Server.MachineID != "3d12" {
+	if len(got) != 1 || got[0].Machine.Name != "here" || got[0].Machine.Server.OS == nil || got[0].Machine.Server.OS.Name != "Edge Linux" {
 		t.Errorf("printed %s", out.String())
 	}
 }

@@ -14,7 +14,6 @@ import (
 func (m *inspection) system() {
 	m.dmi()
 	s := &m.server
-	s.MachineID = m.host.text("machine-id", "etc/machine-id")
 	s.OS = m.operatingSystem()
 	s.Virtual = m.hypervisor()
 	s.Synthetic = slices.ContainsFunc(syntheticMarkers, func(name string) bool { return m.host.exists(name) })
