@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -21,6 +22,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/uuid"
 
 	"github.com/o2ims/o2ims/pkg/auth"
 	"github.com/o2ims/o2ims/test/proxy"
@@ -202,12 +205,18 @@ func (w *world) forgeries(http2 bool) []call {
 func (w *world) check(t *testing.T, s *site, client *http.Client, c call, want int, why string) {
 	t.Helper()
 	_, mark := w.log.Since(0)
+	trace := strings.ReplaceAll(uuid.NewString(), "-", "")
+	c.header = maps.Clone(c.header)
+	if c.header == nil {
+		c.header = http.Header{}
+	}
+	c.header["Traceparent"] = []string{"00-" + trace + "-00f067aa0ba902b7-01"}
 	response, err := send(t, client, http.MethodGet, s.url(cmp.Or(c.path, readersPath)), c)
 	if want == byProxy {
 		if err == nil && (response.StatusCode < http.StatusBadRequest || response.Header.Get("X-Request-Id") != "") {
 			t.Errorf("status %d, want the proxy to refuse it", response.StatusCode)
 		}
-		if logged, _ := w.log.Since(mark); strings.Contains(logged, "request served") {
+		if logged, _ := w.log.Since(mark); strings.Contains(logged, trace) {
 			t.Errorf("the manager has heard of it: %s", logged)
 		}
 		return
